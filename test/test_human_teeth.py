@@ -11,7 +11,7 @@ from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
 from realtalk_ros.rendering.template_landmarks import frontal_landmarks
@@ -154,7 +154,7 @@ def test_the_shade_lies_on_enamel_alone():
     drawn = []
     for shade in (None, relief):
         cavity = OralCavity(tables, shade)
-        light = cavity.light_in(interior, 0, Lips(gap=0.1, wider=0.09))
+        light = cavity.light_in(interior, 0, MouthOpening(gap=0.1, wider=0.09))
         cavity.apply(light, image := np.full((128, 128, 3), 200, np.uint8))
         drawn.append(image.mean(-1))
     np.testing.assert_array_equal(drawn[0][51:], drawn[1][51:])

@@ -7,7 +7,7 @@ import pytest
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
+from realtalk_ros.rendering.lip_shadow import MouthOpening, width_at_rest
 
 WIDE, SPEECH, ROUNDED = 0.62, 0.5, 0.38
 
@@ -32,22 +32,24 @@ def landmarks(gap: float, width: float) -> np.ndarray:
     ],
 )
 def test_teeth_are_darker_the_less_lips_part_and_the_rounder_they_are(gap, width, least, most):
-    blue, green, red = Lips.of(landmarks(gap, width), 0.51).light_on_teeth()
+    blue, green, red = MouthOpening.of(landmarks(gap, width), 0.51).light_on_teeth()
     assert least <= green <= most and blue == green
     assert red == pytest.approx(green**0.65)  # what is left is warmer
 
 
 def test_they_are_so_in_any_size_of_a_face():
     points = landmarks(0.05, SPEECH)
-    np.testing.assert_allclose(Lips.of(points, 0.4), Lips.of(300 * points + 7, 0.4), rtol=1e-4)
+    np.testing.assert_allclose(
+        MouthOpening.of(points, 0.4), MouthOpening.of(300 * points + 7, 0.4), rtol=1e-4
+    )
 
 
 def test_a_small_mouth_is_not_a_rounded_one_and_a_smile_at_rest_is_one():
     small, usual = (
-        Lips.of(landmarks(0.1, w), width_at_rest(landmarks(0, w))) for w in (0.42, 0.51)
+        MouthOpening.of(landmarks(0.1, w), width_at_rest(landmarks(0, w))) for w in (0.42, 0.51)
     )
     assert small == pytest.approx(usual, abs=1e-5)
-    smile = Lips.of(landmarks(0.1, 0.62), width_at_rest(landmarks(0, 0.62)))
+    smile = MouthOpening.of(landmarks(0.1, 0.62), width_at_rest(landmarks(0, 0.62)))
     assert smile.light_on_teeth()[1] > 0.99
 
 

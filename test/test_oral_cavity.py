@@ -12,14 +12,14 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth_tables import GUMS, MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])
 UNKNOWN = np.zeros(4)
-SMILING = Lips(gap=0.1, wider=0.09)
+SMILING = MouthOpening(gap=0.1, wider=0.09)
 EVEN = MouthTables(np.ones((80, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
 
 
@@ -226,7 +226,7 @@ def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
     lit = []
     for wider in (0.1, 0.0):
         cavity, image = OralCavity(EVEN), drawn.copy()
-        light = cavity.light_in(interior, 0, Lips(gap=0.1, wider=wider))
+        light = cavity.light_in(interior, 0, MouthOpening(gap=0.1, wider=wider))
         cavity.apply(light, image)
         lit.append(image[39, 40:90].mean())
     assert lit[0] < 54 and lit[1] > 55

@@ -12,7 +12,7 @@ from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 
 SHOWN = 2  # Kenji's reference that says ee
@@ -20,7 +20,7 @@ LEFT, TOP, _ = MOUTH_CROP
 MARK = np.array([0, 255, 0], np.uint8)
 SHUT = arkit.weights()
 OPEN, WIDE = (arkit.weights(mouthUpperUp=0.4, jawOpen=jaw) for jaw in (0.15, 0.5))
-SMILING = Lips(gap=0.3, wider=0.2)
+SMILING = MouthOpening(gap=0.3, wider=0.2)
 TEETH = arkit.weights(mouthUpperUp=0.4, mouthLowerDown=0.4, jawOpen=0.15)
 
 
@@ -142,7 +142,7 @@ def test_they_are_in_the_shadow_of_lips_that_the_picture_s_are_not(generator):
     lit, shaded, brighter = (np.zeros((128, 128, 3), np.uint8) for _ in range(3))
     bright = replace(shown, light=np.ones(3))  # no lips can leave them more
     OwnTeeth(bright, generator.geometry[0]).draw(OPEN, interior, lit, SMILING)
-    narrow = Lips(gap=0.04, wider=-0.1)
+    narrow = MouthOpening(gap=0.04, wider=-0.1)
     teeth.draw(OPEN, interior, shaded, narrow)
     teeth.draw(OPEN, interior, brighter, SMILING)
     seen = lit > 60

@@ -11,7 +11,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.avatar_encoding import template_crops
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity
 from realtalk_ros.rendering.softness import blur_of, softness
@@ -50,7 +50,7 @@ def test_what_is_beside_a_soft_mouth_stays_as_it_is():
     tables = MouthTables(np.ones((66, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
     for picture, soft in ((lit, 0.0), (blurred, 1.0)):
         cavity = OralCavity(tables, soft=soft)
-        cavity.apply(cavity.light_in(interior, 0, Lips(gap=0.1, wider=0.09)), picture)
+        cavity.apply(cavity.light_in(interior, 0, MouthOpening(gap=0.1, wider=0.09)), picture)
     np.testing.assert_array_equal(blurred[44:], drawn[44:])
     np.testing.assert_array_equal(blurred[:, :15], drawn[:, :15])
     assert blurred[5:30, 30:90].std() < 0.5 * lit[5:30, 30:90].std()

@@ -37,7 +37,7 @@ from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
@@ -223,8 +223,10 @@ class Generator:
         eyes = [eyes for eyes, _ in moving]
         lids = beside(partial(show_eyes, eyes, batch.sampling_grids))
         shown = zip(geometries, moved, faces, strict=True)
-        lips = [geometry.lips(points, face.template) for geometry, points, face in shown]
-        lights = beside(partial(self._light_mouths, faces, batch.interiors, lips))
+        openings = [
+            geometry.mouth_opening(points, face.template) for geometry, points, face in shown
+        ]
+        lights = beside(partial(self._light_mouths, faces, batch.interiors, openings))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -233,18 +235,18 @@ class Generator:
         )
         batch.generator.run()
         made = batch.faces(lids())
-        drawn_faces = zip(weights, faces, made, lights(), lips, strict=True)
-        for w, face, drawn, light, opened in drawn_faces:
-            self._retouching[face.avatar].apply(drawn, w, face.template, light, opened)
+        drawn_faces = zip(weights, faces, made, lights(), openings, strict=True)
+        for w, face, drawn, light, opening in drawn_faces:
+            self._retouching[face.avatar].apply(drawn, w, face.template, light, opening)
         return made
 
     def _light_mouths(
-        self, faces: Sequence[FaceInputs], interiors: np.ndarray, lips: Sequence[Lips]
+        self, faces: Sequence[FaceInputs], interiors: np.ndarray, openings: Sequence[MouthOpening]
     ) -> list[MouthLight | None]:
         """The light in each mouth, by the maps of their interiors; None: as it is drawn."""
         return [
-            self._retouching[face.avatar].light_in_mouth(interior[MOUTH], face.template, opened)
-            for face, interior, opened in zip(faces, interiors, lips, strict=True)
+            self._retouching[face.avatar].light_in_mouth(interior[MOUTH], face.template, opening)
+            for face, interior, opening in zip(faces, interiors, openings, strict=True)
         ]
 
     def _pair_row(self, face: FaceInputs) -> int:

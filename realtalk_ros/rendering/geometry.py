@@ -19,7 +19,7 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
-from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
+from realtalk_ros.rendering.lip_shadow import MouthOpening, width_at_rest
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
@@ -98,9 +98,9 @@ class Geometry:
         moved = self._neutral + self._model.move(weights)
         return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
 
-    def lips(self, points: np.ndarray, template: int) -> Lips:
-        """How the lips are open where landmarks of a template are at `points` (68, 2)."""
-        return Lips.of(points, self._widths_at_rest[template])
+    def mouth_opening(self, points: np.ndarray, template: int) -> MouthOpening:
+        """How far the mouth is open where landmarks of a template are at `points` (68, 2)."""
+        return MouthOpening.of(points, self._widths_at_rest[template])
 
     def project_eyes(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""

@@ -34,14 +34,14 @@ WIDEST_REST = 0.53
 REDDER = 0.35
 
 
-class Lips(NamedTuple):
+class MouthOpening(NamedTuple):
     """How far a mouth is open, in shares of the distance of the outer corners of the eyes."""
 
     gap: float  # between the middles of the lips
     wider: float  # by how much its corners are farther apart than at rest
 
     @classmethod
-    def of(cls, points: np.ndarray, rest: float) -> Lips:
+    def of(cls, points: np.ndarray, rest: float) -> MouthOpening:
         """By landmarks (68, 2), and the width at rest (`width_at_rest`)."""
         gap, width = gap_and_width(points)
         return cls(gap, width - rest)

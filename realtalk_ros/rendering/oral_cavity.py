@@ -19,7 +19,7 @@ from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.boxes import Box, bounding_box, is_empty
-from realtalk_ros.rendering.lip_shadow import REDDER, Lips
+from realtalk_ros.rendering.lip_shadow import REDDER, MouthOpening
 from realtalk_ros.rendering.mouth import OPEN
 from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.mouth_tables import COLUMNS, GUM_ROWS, GUMS, ROWS, MouthTables
@@ -80,9 +80,11 @@ class OralCavity:
         self._relief = None if relief is None else warmer(relief)
         self._soft = soft
 
-    def light_in(self, interior: np.ndarray, template: int, lips: Lips) -> MouthLight | None:
+    def light_in(
+        self, interior: np.ndarray, template: int, opening: MouthOpening
+    ) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
-        (mouth.py), and by how its lips are open; None where it is shut."""
+        (mouth.py), and by how far it is open; None where it is shut."""
         box = bounding_box(cv2.extractChannel(interior, 0))
         if is_empty(box):
             return None
@@ -92,13 +94,13 @@ class OralCavity:
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
         of_enamel = self._enamel[template, box[1]]
         if self._person:
-            of_enamel = of_enamel * lips.light_on_teeth()
+            of_enamel = of_enamel * opening.light_on_teeth()
         if self._relief is not None:
             shade = self._relief[template][box]
             of_enamel = shade * (of_enamel * np.float32(1 / 255))
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
-        smiles = smoothstep(lips.wider, *SMILES)
+        smiles = smoothstep(opening.wider, *SMILES)
         line = int(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
         lined = np.maximum(opened, np.uint8(line)) if line else opened
         whole = cv2.multiply(teeth[..., 0], lined, scale=1 / 255)

@@ -25,7 +25,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
 from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth import OPEN
 
 LEAST = 60  # pixels of a reference's upper teeth: fewer are not used
@@ -107,7 +107,7 @@ class TeethPicture:
             longer=longer,
             area=area,
             enamel=np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
-            light=geometry.lips(landmarks, number).light_on_teeth(),
+            light=geometry.mouth_opening(landmarks, number).light_on_teeth(),
         )
 
 
@@ -122,11 +122,11 @@ class OwnTeeth:
         self._light = shown.light
 
     def draw(
-        self, weights: np.ndarray, interior: np.ndarray, image: np.ndarray, lips: Lips
+        self, weights: np.ndarray, interior: np.ndarray, image: np.ndarray, opening: MouthOpening
     ) -> None:
         """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
-        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior. How
-        the `lips` are open says what light they leave them."""
+        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior. The
+        mouth's `opening` says what light the lips leave them."""
         opened = cv2.extractChannel(interior, 0)
         box = bounding_box(opened)
         if is_empty(box):
@@ -141,7 +141,7 @@ class OwnTeeth:
             return
         alpha = alpha * np.float32(share)
         teeth = np.ascontiguousarray(own[..., :3])
-        shade = np.minimum(lips.light_on_teeth() / self._light, 1)
+        shade = np.minimum(opening.light_on_teeth() / self._light, 1)
         teeth = cv2.transform(teeth, np.diag(shade))
         image[box] = cv2.blendLinear(teeth, np.ascontiguousarray(image[box]), alpha, 1 - alpha)
 

@@ -17,7 +17,7 @@ from realtalk_ros.rendering.brow_mask import brow_masks
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import MouthLight, OralCavity
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
@@ -36,10 +36,12 @@ class Retouching:
         self._brows = brow_masks(avatar)
         self._tones = tone_of(avatar)
 
-    def light_in_mouth(self, interior: np.ndarray, template: int, lips: Lips) -> MouthLight | None:
+    def light_in_mouth(
+        self, interior: np.ndarray, template: int, opening: MouthOpening
+    ) -> MouthLight | None:
         """By the map (128, 128, 3) uint8 of a mouth's interior over a template, by its index, what
         `apply` lights it with; None: it stays as it is drawn."""
-        return self.cavity.light_in(interior, template, lips) if self.cavity else None
+        return self.cavity.light_in(interior, template, opening) if self.cavity else None
 
     def apply(
         self,
@@ -47,7 +49,7 @@ class Retouching:
         weights: np.ndarray,
         template: int,
         light: MouthLight | None,
-        lips: Lips,
+        opening: MouthOpening,
     ) -> None:
         """Changes what was generated of weights (52,) on a template, by its index, in place.
         `light`: of `light_in_mouth`."""
@@ -57,7 +59,7 @@ class Retouching:
         if self.cavity is not None and light is not None:
             self.cavity.apply(light, face.mouth)
         if self._own_teeth is not None:
-            self._own_teeth.draw(weights, interior, face.mouth, lips)
+            self._own_teeth.draw(weights, interior, face.mouth, opening)
         if self._flat_mouth is not None:
             self._flat_mouth.paint(interior, face.mouth)
         if self._tones is not None:

@@ -194,9 +194,9 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people, speaks):
         )
         cavity = OralCavity(tables, relief[None])
         before = drawn.copy()
-        lips = geometry.lips(sample.target_landmarks[k].numpy(), 0)
-        in_shadow |= bool(lips.light_on_teeth()[1] < 0.9)
-        cavity.apply(cavity.light_in(interior, 0, lips), drawn)
+        opening = geometry.mouth_opening(sample.target_landmarks[k].numpy(), 0)
+        in_shadow |= bool(opening.light_on_teeth()[1] < 0.9)
+        cavity.apply(cavity.light_in(interior, 0, opening), drawn)
         there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255
         off = np.abs(there.clip(0, 255) - drawn).max(-1)
         # The run time's Gaussian knows no pixel beyond the opening's box.

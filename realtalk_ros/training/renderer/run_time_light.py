@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.rendering import mouth_tables, oral_cavity
-from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.mouth_tables import GreenestHue, MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
@@ -33,11 +33,11 @@ NONE = 1, 1, 1, 0  # no light
 
 
 def run_time_light(
-    mouth_interior: np.ndarray, mouth: Mouth, templates: int, lips: Sequence[Lips]
+    mouth_interior: np.ndarray, mouth: Mouth, templates: int, openings: Sequence[MouthOpening]
 ) -> np.ndarray:
     """(K, M, M, 4) float32: by what the run time multiplies the picture in the mouth crop, if flesh
     and enamel were drawn as they are to be, and how far it is evened, by the maps of the mouth's
-    interior (K, S, S, 3) uint8, and how K pairs of lips are open. `mouth` has as many `templates`:
+    interior (K, S, S, 3) uint8, and how far K mouths are open. `mouth` has as many `templates`:
     one, or K."""
     rows, columns = mouth_crop(mouth_interior.shape[1])
     across = np.stack([mouth.across_teeth(t) for t in range(templates)])
@@ -48,8 +48,8 @@ def run_time_light(
     cavity = OralCavity(tables, relief)
     mouths = mouth_interior[:, rows, columns]
     lights = np.tile(np.float32(NONE), (*mouths.shape[:3], 1))
-    for k, (interior, opened, light) in enumerate(zip(mouths, lips, lights, strict=True)):
-        if (found := cavity.light_in(interior, k % templates, opened)) is not None:
+    for k, (interior, opening, light) in enumerate(zip(mouths, openings, lights, strict=True)):
+        if (found := cavity.light_in(interior, k % templates, opening)) is not None:
             light[found.box] = np.dstack([found.factors, found.even])
     return lights
 

@@ -228,8 +228,10 @@ def predict_face(
     interior, eye_grid = map(np.stack, zip(*drawn, strict=True))
     light = None
     if group.real:
-        lips = [geometry.lips(points, row) for points, row in zip(moved, rows, strict=True)]
-        light = run_time_light(interior, geometry.mouth, len(set(rows)), lips)
+        openings = [
+            geometry.mouth_opening(points, row) for points, row in zip(moved, rows, strict=True)
+        ]
+        light = run_time_light(interior, geometry.mouth, len(set(rows)), openings)
     return FacePrior(np.float32(at_rest + offset), np.float32(moved), interior, eye_grid, light)
 
 
