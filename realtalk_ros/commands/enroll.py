@@ -264,7 +264,7 @@ def look_at(video: TrackedVideo, landmarker: Path | None) -> list[str]:
     with FaceDetector(landmarker) as detector:
         faces = detector.find(picture)
         notes = examine_face(detector, picture, faces[0], str(video.path)).notes if faces else []
-        return notes + check_one_person(video, detector)
+        return notes + check_one_person(video.path, video.track.apart)
 
 
 def calmest_rest(video: TrackedVideo, landmarker: Path | None, size: int) -> Rest:

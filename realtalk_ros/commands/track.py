@@ -16,7 +16,7 @@ import numpy as np
 
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
-from realtalk_ros.enroll.one_person import check_track
+from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.live_link import live_link_csv
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     summary = summary_output(args.csv)
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)
-        notes = check_track(args.video, track, args.landmarker)
+    notes = check_one_person(args.video, track.apart)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
     with live_link_csv(args.csv, fps) as csv:

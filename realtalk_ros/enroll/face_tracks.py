@@ -30,6 +30,8 @@ class Track:
     weights: np.ndarray  # (N, 52) float32, ARKit order
     rotation: np.ndarray  # (N, 3) float32 rad, as face_model/rotations.py has it
     identity: np.ndarray  # (100,) float32
+    #: (2,) how far the faces in it are apart (one_person.SeenFaces); None: nobody looked.
+    apart: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -41,6 +43,8 @@ class Track:
     def save(self, path: Path) -> None:
         """Writes a file with an array for each field; `rotation` as of `swap_track_order`."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.apart is None:
+            del arrays["apart"]
         arrays["rotation"] = swap_track_order(self.rotation)
         with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
             np.savez_compressed(file, **arrays)
@@ -50,11 +54,15 @@ class Track:
         """Raises RealTalkError for what is no track."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                track = cls(**{f.name: data[f.name] for f in fields(cls)})
+                track = cls(
+                    **{f.name: data[f.name] for f in fields(cls)[:-1]}, apart=data.get("apart")
+                )
             n = len(track.time)
             shapes = ((n,), (n,), (n, LANDMARKS, 2), (n, LANDMARKS, 2), (n, arkit.COUNT), (n, 3),
                       (IDENTITY_SIZE,))  # fmt: skip
-            for part, shape in zip(fields(cls), shapes, strict=True):
+            if track.apart is not None and track.apart.shape != (2,):
+                raise ValueError("apart must hold 2 numbers")
+            for part, shape in zip(fields(cls)[:-1], shapes, strict=True):
                 array = getattr(track, part.name)
                 if array.shape != shape or not np.isfinite(array).all():
                     raise ValueError(f"{part.name} must hold {shape} finite numbers")

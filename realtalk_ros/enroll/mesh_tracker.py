@@ -13,6 +13,7 @@ from realtalk_ros.enroll import face_reader, fit
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mediapipe_points import POINTS
+from realtalk_ros.enroll.one_person import SeenFaces
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -35,7 +36,7 @@ class MeshTracker:
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         """frames: time in s and uint8 BGR (h, w, 3). Returns a row for each."""
-        time, faces, points = [], [], []
+        time, faces, points, who_is_seen = [], [], [], SeenFaces()
         # What our reader sees in every `stride`th face, and the frame's number.
         read: dict[int, tuple[int, face_reader.Reading]] = {}
         shows, stride = 0, 1
@@ -47,6 +48,8 @@ class MeshTracker:
                 points.append(found[0].points if found else np.zeros((POINTS, 2), np.float32))
                 if not found:
                     continue
+                if faces[-1] == 1:
+                    who_is_seen.add(image, points[-1])
                 if shows % stride == 0:
                     reading = self._reader.read(image, self._model.choose(points[-1]))
                     read[shows] = len(points) - 1, reading
@@ -87,6 +90,7 @@ class MeshTracker:
             weights=weights,
             rotation=rotation,
             identity=shown,
+            apart=who_is_seen.apart(),
         )
 
 

@@ -21,7 +21,7 @@ from enroll_command import arguments, refused
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
-from realtalk_ros.commands import enroll, track
+from realtalk_ros.commands import enroll
 from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -682,13 +682,7 @@ def test_what_native_libraries_log_is_shown_where_something_fails(capfd):
     assert "W0000" in capfd.readouterr().err
 
 
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Who is in a video is not looked at: test_one_person.py."""
-    monkeypatch.setattr(track, "check_track", lambda *_: [])
-
-
-def test_tracking_writes_what_was_seen(clip, unchecked, tmp_path, capsys):
+def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
     clip.track_.faces[10:14] = 0
     out = tmp_path / "out.csv"
     assert main(["track", str(tmp_path / "clip.mp4"), "--csv", str(out)]) == 0
@@ -724,9 +718,7 @@ def test_a_video_is_looked_at_as_a_photo_is(clip, tmp_path, capsys, monkeypatch,
         assert main(argv) == 0
 
 
-def test_tracking_into_standard_output_says_the_rest_elsewhere(
-    clip, unchecked, tmp_path, capsys, monkeypatch
-):
+def test_tracking_into_standard_output_says_the_rest_elsewhere(clip, tmp_path, capsys, monkeypatch):
     with (tmp_path / "out.csv").open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         out = str(tmp_path / "out.csv")

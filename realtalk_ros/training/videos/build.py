@@ -34,6 +34,7 @@ from tqdm import tqdm
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
@@ -44,6 +45,7 @@ from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
 from realtalk_ros.training.videos.track_spans import MIN_SPAN, FrameStatistics, VideoTracker, spans
 from realtalk_ros.training.videos.video_files import (
+    TRACKS,
     file_key,
     file_stamp,
     find_videos,
@@ -58,9 +60,7 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 class Builder:
     """Makes training data of the videos in `folder`.
 
-    rate: pictures a second to learn from; open_tracker: called if a video has no track; check:
-    called with each video that was tracked. It returns notes, and raises RealTalkError for a video
-    that is not to be used, as one of two people, whose one shape would be nobody's.
+    rate: pictures a second to learn from; open_tracker: called if a video has no track.
     """
 
     def __init__(
@@ -69,10 +69,9 @@ class Builder:
         out: Path,
         rate: float,
         open_tracker: Callable[[], VideoTracker],
-        check: Callable[[Path, Track], list[str]] = lambda path, track: [],
     ):
         self.folder, self.out, self.rate = folder, out, rate
-        self.open_tracker, self.check = open_tracker, check
+        self.open_tracker = open_tracker
 
     def build(self) -> dict:
         """Everything that is not done yet. Returns the report."""
@@ -87,7 +86,8 @@ class Builder:
                 name = str(path.relative_to(self.folder))
                 bar.set_postfix_str(name[-40:])
                 row = done.get(name)
-                if row is None or row["stamp"] != file_stamp(path):
+                made = {"stamp": file_stamp(path), "tracks": TRACKS}
+                if row is None or not made.items() <= row.items():
                     row = self.process(path, name)
                     write(row)
                 rows.append(row)
@@ -96,7 +96,9 @@ class Builder:
     def process(self, path: Path, name: str) -> dict:
         """One video; returns its line in videos.jsonl, errors included."""
         began, row = time.monotonic(), {"video": name, "stamp": file_stamp(path), "used_s": 0.0}
+        row["tracks"] = TRACKS
         try:
+            self.remove_old(file_key(name))
             self.write_data(path, file_key(name), row)
         except (RealTalkError, AudioError) as error:
             row["why"] = " ".join(str(error).split()).removeprefix(f"{path} ")
@@ -109,10 +111,17 @@ class Builder:
         row["took_s"] = round(time.monotonic() - began, 1)
         return row
 
+    def remove_old(self, name: str) -> None:
+        """What was made of the video before, which may not be used any more."""
+        for old in [*self.out.glob(f"train/{name}_*.npz"), *self.out.glob(f"val/{name}_*.npz")]:
+            old.unlink()
+        (self.out / "speech" / f"{name}.npz").unlink(missing_ok=True)
+
     def write_data(self, path: Path, name: str, row: dict) -> None:
         """Tracks, checks and writes one video; fills its `row`. Raises what is wrong with it."""
         video, statistics = Clip(path), FrameStatistics()
-        track = self.track(path, video, statistics, row)
+        track = self.track(path, video, statistics)
+        row["notes"] = check_one_person(path, track.apart)
         row["video_s"] = round(float(track.time[-1] - track.time[0]), 2)
         frame_s = row["video_s"] / max(1, len(track) - 1)
         stretches, left_out = spans(track, statistics)
@@ -141,9 +150,8 @@ class Builder:
         name = str(path.relative_to(self.folder))
         return path.with_suffix(".npz"), track_path(self.out / "tracks", name, path)
 
-    def track(self, path: Path, video: Clip, statistics: FrameStatistics, row: dict) -> Track:
-        """The known track of a video, or a new one, which is checked, with notes in `row`.
-        `statistics` sees every frame either way."""
+    def track(self, path: Path, video: Clip, statistics: FrameStatistics) -> Track:
+        """The known track of a video, or a new one. `statistics` sees every frame either way."""
         frames = statistics.collect(with_progress(video, path.name))
         for known in self.known_tracks(path):
             if known.is_file():
@@ -156,7 +164,6 @@ class Builder:
         else:
             track = self.tracker.track(frames)
             if len(track):
-                row["notes"] = self.check(path, track)
                 track.save(self.known_tracks(path)[1])
         if not len(track):
             raise RealTalkError("no picture of it can be decoded")
@@ -169,8 +176,6 @@ class Builder:
         rng = np.random.default_rng(int(hashlib.sha1(name.encode()).hexdigest()[:8], 16))
         counts = {}
         for part, frames in zip(("train", "val"), split(track, stretches), strict=True):
-            for old in (self.out / part).glob(f"{name}_*.npz"):
-                old.unlink()
             plans = training_groups.plan_groups(track, frames, self.rate, rng)
             shards = training_groups.make_shards(plans, track, video.frames(as_srgb=True))
             for number, shard in enumerate(shards):
@@ -269,12 +274,8 @@ def run(args: argparse.Namespace) -> None:
     if not 0.1 <= args.rate <= 120:  # NaN too
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
     from realtalk_ros.enroll.mesh_tracker import MeshTracker
-    from realtalk_ros.enroll.one_person import check_track
 
-    builder = Builder(
-        args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker),
-        lambda path, track: check_track(path, track, args.landmarker),
-    )  # fmt: skip
+    builder = Builder(args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker))
     with native_output.hidden(args.verbose):
         report = builder.build()
     show(report, args.out)

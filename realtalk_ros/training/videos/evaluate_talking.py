@@ -76,9 +76,9 @@ def evaluate(
         return row
 
     videos = find_videos(folder)
-    clips, left_out = for_each_video(videos, folder, args.tracks, args.landmarker, measured)
+    results = for_each_video(videos, folder, args.tracks, args.landmarker, measured)
     people: dict[str, list[dict]] = {}
-    for path, row in clips.items():
+    for path, row in results.used.items():
         people.setdefault(person_of(path, folder), []).append(row)
     by_person = {name: talking_metrics.mean(rows) for name, rows in people.items()}
     everyone = list(by_person.values())
@@ -88,8 +88,9 @@ def evaluate(
         "by_class": sound_rows(talking_metrics.by_class(phones)),
         "by_phone": sound_rows(phones),
         "people": by_person,
-        "clips": {str(path.relative_to(folder)): row for path, row in clips.items()},
-        "left_out": left_out,
+        "clips": {str(path.relative_to(folder)): row for path, row in results.used.items()},
+        "left_out": results.left_out,
+        "notes": results.notes,
         "not_drawn": not_drawn,
     }
 
@@ -218,6 +219,6 @@ def show(report: dict, phones: bool = False) -> None:
     if report["by_phone"] and phones:
         by_count = sorted(report["by_phone"].items(), key=lambda item: -item[1]["count"])
         print_table("PHONE", dict(by_count), SOUND_COLUMNS)
-    show_left_out(report["left_out"])
+    show_left_out(report)
     for name, why in report["not_drawn"].items():
         print(f"{name}: not drawn: {why}")

@@ -54,7 +54,8 @@ class Builder:
         """timing: of the ONNX files of a network that tells lags better than the installed one."""
         self.out, self.teacher = out, Teacher()
         self.timer = Teacher(timing) if timing else None
-        self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0, "aligned": 0.0}
+        self.report: dict = {"people": {}, "left_out": {}, "notes": {}}
+        self.report |= {"speech_minutes": 0.0, "aligned": 0.0}
 
     def find_people(
         self, folder: Path, landmarker: Path | None, hold_out: int
@@ -76,7 +77,9 @@ class Builder:
             return stretch, track, clip_lag(track, timed)
 
         tracks = self.out / "tracks"
-        clips, self.report["left_out"] = for_each_video(used, folder, tracks, landmarker, follow)
+        clips, self.report["left_out"], self.report["notes"] = for_each_video(
+            used, folder, tracks, landmarker, follow
+        )
         people: dict[str, FilmedPerson] = {}
         for path, (stretch, track, lag) in clips.items():
             name = person_of(path, folder)
@@ -206,4 +209,4 @@ def show(report: dict) -> None:
     if "regression" in report:
         print("what their sound tells: " + ", ".join(
             f"{name} r {row['r']:.2f}" for name, row in report["regression"].items()))  # fmt: skip
-    show_left_out(report["left_out"])
+    show_left_out(report)

@@ -12,13 +12,14 @@ delays them by 16 ms and takes 2 to 5 % off the gap's range (measured on three c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS, LIP_MIDDLES, MOUTH_CORNERS
+from realtalk_ros.enroll.one_person import SeenFaces
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.array_files import write_arrays
@@ -38,9 +39,16 @@ class MouthTrack:
     aperture: np.ndarray  # (N,) of the distance of the outer eye corners
     width: np.ndarray  # (N,) of the same
     confidence: np.ndarray  # (N,) 0..1: one face, not turned away, large enough
+    #: (2,) how far the faces in it are apart (one_person.SeenFaces).
+    apart: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def part(self, rows: np.ndarray) -> MouthTrack:
+        """The frames `rows` (N,) bool."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self)[:-1]}
+        return replace(self, **columns)
 
     def save(self, path: Path) -> None:
         write_arrays(path, **{f.name: getattr(self, f.name) for f in fields(self)})
@@ -51,11 +59,13 @@ class MouthTrack:
         try:
             with np.load(path, allow_pickle=False) as data:
                 track = cls(**{f.name: data[f.name].astype(np.float64) for f in fields(cls)})
-            columns = [getattr(track, f.name) for f in fields(cls)]
+            columns = [getattr(track, f.name) for f in fields(cls)[:-1]]
             if {c.shape for c in columns} != {track.time.shape} or track.time.ndim != 1:
                 raise ValueError("its columns are of different lengths")
             if not all(np.isfinite(c).all() for c in columns):
                 raise ValueError("not all of it is finite")
+            if track.apart.shape != (2,):
+                raise ValueError("apart must hold 2 numbers")
         except Exception as error:  # it may be anything: no zip, no header, other arrays
             raise RealTalkError(f"{path} is no track of a mouth ({error}): remove it") from error
         return track
@@ -82,8 +92,14 @@ def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
 
 def track_mouth(frames: Iterable[tuple[float, np.ndarray]], detector: FaceDetector) -> MouthTrack:
     """frames: time in s and uint8 BGR (h, w, 3), of one video from its start."""
-    rows = [(at, *measure(detector.find(image))) for at, image in frames]
-    return MouthTrack(*np.array(rows, np.float64).reshape(-1, 4).T)
+    rows, who_is_seen = [], SeenFaces()
+    for at, image in frames:
+        found = detector.find(image)
+        rows.append((at, *measure(found)))
+        if rows[-1][-1] > 0:
+            who_is_seen.add(image, found[0].points)
+    columns = np.array(rows, np.float64).reshape(-1, 4).T
+    return MouthTrack(*columns, apart=who_is_seen.apart())
 
 
 def known_track(path: Path, name: str, cache: Path, landmarker: Path | None) -> MouthTrack:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,7 @@ def measure(
 def between(track: MouthTrack, start: float, end: float) -> MouthTrack:
     """The frames from `start` s to before `end`."""
     inside = (track.time >= start) & (track.time < end)
-    return MouthTrack(*(getattr(track, field.name)[inside] for field in fields(MouthTrack)))
+    return track.part(inside)
 
 
 def window_of(track: MouthTrack, predicted: PredictedExpression) -> np.ndarray:
@@ -116,7 +115,7 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
         return measure(path, track, speaker, unknown, args.landmarker)
 
     folder = args.folder
-    rows, left_out = for_each_video(
+    rows, left_out, notes = for_each_video(
         find_videos(folder), folder, args.tracks, args.landmarker, measured
     )
     videos: dict[str, list[dict[str, dict]]] = {}
@@ -126,7 +125,12 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
         name: {known: talking_metrics.mean([video[known] for video in of]) for known in KNOWN}
         for name, of in videos.items()
     }
-    return {"known": compare(list(people.values())), "people": people, "left_out": left_out}
+    return {
+        "known": compare(list(people.values())),
+        "people": people,
+        "left_out": left_out,
+        "notes": notes,
+    }
 
 
 def compare(people: Sequence[dict[str, dict]]) -> dict[str, dict]:
@@ -143,4 +147,4 @@ def compare(people: Sequence[dict[str, dict]]) -> dict[str, dict]:
 def show(report: dict) -> None:
     """A line for each of KNOWN, and what was left out."""
     print_table("known", report["known"], COLUMNS)
-    show_left_out(report["left_out"])
+    show_left_out(report)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.filmed_people import best_lag
@@ -20,6 +21,15 @@ from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
 from realtalk_ros.training.videos.video_files import track_path
 
 T = TypeVar("T")
+
+
+class VideoResults(NamedTuple, Generic[T]):
+    """What was made of each video; and by its name in the folder, why others are left out, and
+    notes on them."""
+
+    used: dict[Path, T]
+    left_out: dict[str, str]
+    notes: dict[str, str]
 
 
 def in_step(track: MouthTrack, predicted: PredictedExpression) -> MouthTrack:
@@ -34,27 +44,35 @@ def for_each_video(
     cache: Path,
     landmarker: Path | None,
     use: Callable[[Path, MouthTrack], T],
-) -> tuple[dict[Path, T], dict[str, str]]:
-    """What `use` makes of each video and its mouth's track; and why videos are left out, by their
-    name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
-    `cache` are not made again. Raises RealTalkError if no video can be used, and where a track is
-    to be made and MediaPipe or its model is missing."""
+) -> VideoResults[T]:
+    """What `use` makes of each video and its mouth's track. Videos are left out that have no track,
+    or show one person after another, or for which `use` raises RealTalkError or AudioError. Tracks
+    in `cache` are not made again. Raises RealTalkError if no video can be used, and where a track
+    is to be made and MediaPipe or its model is missing."""
     names = {path: str(path.relative_to(folder)) for path in videos}
     if not all(track_path(cache, name, path).is_file() for path, name in names.items()):
         FaceDetector(landmarker, video=True).close()
     used: dict[Path, T] = {}
     left_out: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for path, name in tqdm(names.items(), "videos", unit="video", disable=None):
         try:
-            used[path] = use(path, known_track(path, name, cache, landmarker))
+            track = known_track(path, name, cache, landmarker)
+            found = check_one_person(path, track.apart)
+            used[path] = use(path, track)
+            if found:
+                notes[name] = "; ".join(found)
         except (RealTalkError, AudioError) as error:
-            left_out[name] = " ".join(str(error).split())
+            left_out[name] = " ".join(str(error).split()).removeprefix(f"{path} ")
     if not used:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise RealTalkError(f"no video in {folder} can be used: {reasons}")
-    return used, left_out
+    return VideoResults(used, left_out, notes)
 
 
-def show_left_out(left_out: dict[str, str]) -> None:
-    for name, why in left_out.items():
+def show_left_out(report: dict) -> None:
+    """A line for each video that a report leaves out, or has a note on."""
+    for name, note in report["notes"].items():
+        print(f"{name}: note: {note}")
+    for name, why in report["left_out"].items():
         print(f"{name}: left out: {why}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError
 
+TRACKS = 2  # version of the tracks: earlier ones do not tell of two people in one video
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .flv .wmv .ogv .3gp".split()
 )
@@ -45,6 +46,6 @@ def file_key(name: str) -> str:
 
 def track_path(cache: Path, name: str, path: Path) -> Path:
     """Where in `cache` the track of the video `path`, called `name`, is kept: elsewhere once it has
-    changed."""
-    stamp = "_".join(map(str, file_stamp(path)))
+    changed, or an earlier version has made it."""
+    stamp = "_".join(map(str, [*file_stamp(path), TRACKS]))
     return cache / f"{file_key(name)}_{stamp}.npz"
