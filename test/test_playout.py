@@ -316,6 +316,90 @@ def test_an_interrupt_names_who_has_paused_and_not_ended(last, at, named):
     assert turns.interrupt(at) == []
 
 
+def ended_at(turns, times):
+    """Which utterances end without sound, and when they are known to."""
+    found = {}
+    for now in times:
+        drain(turns, now)
+        found |= dict.fromkeys(turns.take_ended(now), now)
+    return found
+
+
+def test_an_utterance_whose_sender_dies_ends_after_ten_seconds():
+    """Once, and not while it may go on."""
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert ended_at(turns, np.arange(10, 20, 0.1)) == {}
+    say(turns, "a", 20.0, 1.0, now=19.9, last=False)
+    found = ended_at(turns, np.arange(20, 60, 0.1))
+    assert list(found) == ["a"] and 31.0 < found["a"] < 31.6
+
+
+@pytest.mark.parametrize("policy", ["replace", "queue"])
+def test_an_utterance_whose_sender_dies_ends_before_another_begins(policy):
+    turns = TurnTaking(policy)
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert ended_at(turns, np.arange(10, 12, 0.1)) == {}
+    say(turns, "b", 15.0, 1.0, now=13.0)
+    assert turns.take(14.9, 0.05) is None and turns.take_ended(14.9) == []
+    assert turns.take(15.0, 0.05).utterance == "b" and turns.take_ended(15.0) == ["a"]
+    assert ended_at(turns, np.arange(15, 60, 0.1)) == {}
+
+
+def test_a_last_chunk_without_sound_is_passed_on_long_after_the_sound():
+    """And once more than never: of an utterance that had no sound at all."""
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert ended_at(turns, np.arange(10, 12, 0.1)) == {}
+    turns.put(Chunk(np.zeros(0, np.float32), RATE, None, "a", True), 12.1)
+    assert turns.take_ended(12.2) == ["a"]
+    turns.put(Chunk(np.zeros(0, np.float32), RATE, None, "silent", True), 13.0)
+    assert turns.take_ended(13.0) == ["silent"] and turns.take_ended(13.1) == []
+    # While another speaks, it waits: players may not tell utterances apart.
+    say(turns, "b", 14.0, 2.0, now=13.9)
+    assert turns.take(14.0, 0.05) is not None
+    turns.put(Chunk(np.zeros(0, np.float32), RATE, None, "silent", True), 14.1)
+    found = ended_at(turns, np.arange(14.1, 20, 0.1))
+    assert list(found) == ["silent"] and found["silent"] > 15.9
+
+
+def test_an_utterance_whose_end_was_replaced_ends_nevertheless():
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 2.0, now=9.9)
+    say(turns, "b", 10.95, 1.0, now=10.0)
+    heard = [(piece.utterance, turns.take_ended(10.0)) for piece in iter_taken(turns, 10.0, 1.3)]
+    assert heard == [("a", [])] * 10 + [("b", ["a"])] + [("b", [])] * 3
+
+
+def iter_taken(turns, now, ahead):
+    while (piece := turns.take(now, ahead)) is not None:
+        yield piece
+
+
+def test_an_interrupt_leaves_no_end_over():
+    """It names those that it ends."""
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert ended_at(turns, np.arange(10, 12, 0.1)) == {}
+    assert turns.interrupt(13.0) == ["a"]
+    assert ended_at(turns, np.arange(13, 40, 0.1)) == {}
+
+
+def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing():
+    playout = AudioPlayout()
+    end = Chunk(np.zeros(0, np.float32), RATE, None, "a", True)
+    for at in (10.0, 10.1):
+        playout.push(scheduled("a", at))
+    playout.push(end.scheduled(10.05))
+    playout.push(scheduled("b", 10.2))
+    playout.confirm(10.2)
+    heard = [piece for k in range(30) for piece in playout.take(10.0 + k * SLICE)]
+    lasts = [k for k, piece in enumerate(heard) if piece.last]
+    assert len(lasts) == 1 and heard[lasts[0]].utterance == "a"
+    assert {piece.utterance for piece in heard[: lasts[0]]} == {"a"}
+    assert sum(piece.seconds for piece in heard) == pytest.approx(0.3)
+
+
 def test_senders_without_ids_are_heard_again_after_a_pause():
     turns = TurnTaking()
     turns.put(chunk("", 10.0), 10.0)

@@ -200,6 +200,22 @@ def test_a_recording_of_a_microphone_ends_when_the_images_stop(live):
         assert file.duration / av.time_base == pytest.approx(0.4 + 2.0 + 5.0, abs=0.3)
 
 
+def test_the_end_of_who_died_before_does_not_end_the_speech_of_another(recorder):
+    node = recorder()
+    node.ready, begin = True, node.now()
+    node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+    for k in range(60):
+        at = begin + k / 25
+        if k < 10 or 30 <= k < 40:
+            sound(node, np.zeros(640), at, last=k == 39)
+        if k == 29:
+            sound(node, np.zeros(0), at, last=True)
+        picture(node, at)
+    assert node.exit_code == 0
+    with av.open(str(node.out)) as file:
+        assert file.duration / av.time_base == pytest.approx(0.4 + 1.6 + 0.2, abs=0.1)
+
+
 def test_an_empty_last_chunk_ends_it_whatever_else_it_says(recorder):
     node = recorder()
     node.ready = True

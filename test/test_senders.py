@@ -204,6 +204,13 @@ def test_the_voice_agent_of_the_documents_answers_is_interrupted_and_knows_its_e
     voice.speak(sound(9000, 0.3))
     voice.end()
     client.wait(lambda: ended[1:] == [f"answer-{late + 1}"], 20, "end of the third answer")
+    voice.speak(sound(9000, 0.3))
+    client.until_quiet(5)  # a stream whose end is known late
+    assert len(ended) == 2
+    voice.end()
+    client.wait(lambda: ended[2:] == [f"answer-{late + 2}"], 20, "end of the fourth answer")
+    voice.end()
+    client.wait(lambda: ended[3:] == [f"answer-{late + 3}"], 20, "end of an answer without sound")
     assert heard(3000) < 2.0 * rate
     assert heard(9000) > promised(0.99, 0.5) * 2.3 * rate
     assert not any(len(pcm) and np.abs(pcm).max() > 0.3 for _, _, pcm in client.heard)  # no noise

@@ -239,6 +239,8 @@ class ExpressionNode(FaceNode):
         seconds, skipped, late = 0.0, self.turns.skipped, self.turns.counts["late_senders"]
         while time.perf_counter() - began < WORK_AT_ONCE:
             chunk = self.turns.take(now, PROCESS_AHEAD)
+            for utterance in self.turns.take_ended(now):
+                self._publish_end(utterance, now)
             if self.turns.skipped > skipped:  # the end of the running utterance was, too
                 skipped = self.turns.skipped
                 pipeline.reset()
@@ -247,6 +249,8 @@ class ExpressionNode(FaceNode):
             scheduled, expressions = self.engine.process(chunk, now)
             if scheduled is not None:
                 self._publish_speech(scheduled)
+            elif chunk.last:
+                self._publish_end(chunk.utterance, now)
             self._publish(expressions)
             seconds += chunk.seconds
             self._behind = max(0.0, now - chunk.start - chunk.seconds)
@@ -279,6 +283,10 @@ class ExpressionNode(FaceNode):
             chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
         )
         self._speech.publish(message)
+
+    def _publish_end(self, utterance: str, now: float) -> None:
+        """An utterance has ended, of which no sound is left that could say so."""
+        self._publish_speech(Chunk(np.zeros(0, np.float32), SAMPLE_RATE, now, utterance, last=True))
 
     # Interrupts
 

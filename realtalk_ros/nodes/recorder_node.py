@@ -22,6 +22,7 @@ from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.output.recording import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
+from realtalk_ros.stream_types import STAMP_TOLERANCE
 from realtalk_ros.whole_files import check_can_write
 
 CHANNELS = {encoding: channels for channels, encoding in ENCODINGS.items()}
@@ -127,13 +128,21 @@ class RecorderNode(lifecycle.RealTalkNode):
         if not len(pcm):
             if message.reset:
                 session.end_speech(interrupted=now)
-            elif message.last:
+            elif message.last and not self._is_late(start):
                 session.end_speech()
             return
         if start is None:
             start = now if session.audio_end is None else session.audio_end
         if not session.add_audio(session.audio_time(start), pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
+
+    def _is_late(self, start: float | None) -> bool:
+        """Whether a `last` without sound, stamped `start`, comes after a pause: its sender died, or
+        knew the end late. Others may speak on: end_without_last."""
+        end = self.session.audio_end
+        if start is None or end is None:
+            return False
+        return self.session.audio_time(start) > end + STAMP_TOLERANCE
 
     def on_sent_audio(self, message: AudioChunk, info: dict[str, Any]) -> None:
         """Speech as it was sent, for the figures."""

@@ -47,6 +47,9 @@ class AudioPlayout:
     def push(self, chunk: ScheduledChunk) -> bool:
         """Takes a chunk; True if a new segment of audio begins with it."""
         start = chunk.start
+        if not len(chunk.pcm):  # only says that an utterance has ended: after what waits
+            self._held.append(_HeldChunk(chunk, self._segment, confirmed=True))
+            return False
         new = self._end is None or abs(start - self._end) > JOINT
         if new:
             self._segment, self._confirmed = start, self._expressed >= start - LEAD_IN
@@ -85,7 +88,8 @@ class AudioPlayout:
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
                 self._held.popleft()
-            if time - chunk.start > LATE and not (has_waited and held.segment == self._segment):
+            late = len(chunk.pcm) and time - chunk.start > LATE
+            if late and not (has_waited and held.segment == self._segment):
                 self._skip_to = time
             if chunk.start < self._skip_to:
                 missed = math.ceil((self._skip_to - chunk.start) * chunk.sample_rate - 1e-6)
@@ -144,7 +148,7 @@ class AudioPlayout:
         for held in self._held:
             chunk = held.chunk
             count = math.floor((time - chunk.start) * chunk.sample_rate + 0.5)
-            if count >= len(chunk.pcm):
+            if count >= len(chunk.pcm) or not len(chunk.pcm):
                 kept.append(held)
             elif count > 0:
                 held.chunk = replace(chunk, pcm=chunk.pcm[:count])

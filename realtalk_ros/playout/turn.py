@@ -46,6 +46,7 @@ class Turn:
         self.clock_jumped = False  # this machine's clock did, since its last chunk came
         self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
+        self.ended = False  # its `last` was
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
         self.gap: _Gap | None = None  # the latest
@@ -155,6 +156,7 @@ class Turn:
     def pop(self) -> ScheduledChunk:
         """Takes the next piece out."""
         chunk = self.chunks.popleft()
+        self.ended = self.ended or chunk.last
         self.seconds = self.seconds - chunk.seconds if self.chunks else 0.0
         return chunk
 

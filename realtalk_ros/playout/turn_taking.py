@@ -55,6 +55,8 @@ class TurnTaking:
         self._interrupted = InterruptedTurns()
         # Names of utterances that paused before their end, and when.
         self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
+        self._unended: dict[str, float] = {}  # whose `last` did not come, and since when they rest
+        self._ended: list[str] = []  # whose end is to be passed on without sound
         self._last_take = math.inf  # when `take` was called last
         self._fragments = 0  # in a row, up to the utterance that ended last
         self._singles = 0  # chunks in a row that are short utterances of their own
@@ -99,8 +101,11 @@ class TurnTaking:
         if finding is not None:
             self._note(finding, result)
         if scheduled is None or (new and not len(scheduled.pcm)):
+            if scheduled is not None and scheduled.last:
+                self._unended[chunk.utterance] = -math.inf
             return result
         if new:
+            self._unended.pop(chunk.utterance, None)
             if self.policy == "replace":
                 result.ended.extend(self._replace_others(scheduled.start, now))
             self._interrupted.begin(chunk.utterance, sender)
@@ -156,6 +161,9 @@ class TurnTaking:
             if turn.chunks:
                 if turn.chunks[0].start > now + ahead:
                     return None
+                if not turn.started:  # who paused before does not go on
+                    self._ended.extend(self._unended)
+                    self._unended.clear()
                 turn.started = True
                 return turn.pop()
             expired = now > turn.expires
@@ -165,11 +173,30 @@ class TurnTaking:
                 self._unfinished.append((turn.utterance, now))
             if len(self._turns) == 1:
                 if expired:
-                    self._turns.popleft()
+                    self._leave(now)
                 return None
-            self._turns.popleft()
+            self._leave(now)
             self._turns[0].postpone(turn.end)
         return None
+
+    def _leave(self, now: float) -> None:
+        """The first turn has nothing more to be played."""
+        turn = self._turns.popleft()
+        if turn.closed and not turn.ended:  # the utterance that replaced it cut its end off
+            self._ended.append(turn.utterance)
+        elif not turn.closed:
+            self._unended[turn.utterance] = now
+
+    def take_ended(self, now: float) -> list[str]:
+        """The utterances that have ended without a last chunk of sound, each once: another one has
+        begun, their `last` came alone, or nothing has come for PAUSE."""
+        if not self._turns:
+            over = [name for name, when in self._unended.items() if now - when > PAUSE]
+            for utterance in over:
+                del self._unended[utterance]
+            self._ended.extend(over)
+        ended, self._ended = self._ended, []
+        return ended
 
     def interrupt(self, now: float) -> list[str]:
         """Drops everything. Returns the utterances that were played or waited, of which chunks that
@@ -180,6 +207,7 @@ class TurnTaking:
             self._end(turn, now)
         self._turns.clear()
         self._unfinished.clear()
+        self._unended.clear()
         return list(dict.fromkeys(ended))
 
     def accept_again(self, utterance: str, sender: str = "") -> None:
@@ -195,6 +223,7 @@ class TurnTaking:
         self._unfinished = deque(
             ((utterance, when + seconds) for utterance, when in self._unfinished), maxlen=UNFINISHED
         )
+        self._unended = {name: when + seconds for name, when in self._unended.items()}
         self._last_take += seconds
 
     def _find_turn(self, chunk: Chunk, sender: str, sent: float) -> tuple[Turn, bool]:
