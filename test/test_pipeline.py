@@ -11,6 +11,7 @@ import pytest
 import realtalk_ros
 from bundled_faces import bundled_face
 from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.errors import AudioError, NetworkError
@@ -217,6 +218,41 @@ def test_any_sample_rate_speaks(pipeline, rate):
     vowel = sum(np.sin(2 * np.pi * 130 * k * t) / k for k in range(1, 20)) * 0.1
     frames = run(pipeline, cut((vowel.astype(np.float32), rate), 0.1))
     assert len(frames) >= 25 and np.isfinite(curve(frames)).all()
+
+
+@pytest.mark.parametrize("rates", [(8000, 48000), (48000, 16000), (16000, 44100, 8000, 16000)])
+def test_a_sample_rate_that_changes_in_an_utterance_changes_nothing_else(pipeline, speech, rates):
+    """As of a connection that is set up anew. The lips do not shut, and no frame comes twice."""
+    pcm, rate = speech
+    # Below 4 kHz, which all these rates have.
+    low = Resampler(8000, rate)
+    narrow = np.concatenate([low.push(resampled(pcm, rate, 8000)), low.flush()])[: len(pcm)]
+    whole = run(pipeline, cut((narrow, rate), 0.1))
+    chunks, at = [], 0.0
+    for part, other in zip(np.array_split(narrow, len(rates)), rates, strict=True):
+        piece = resampled(part, rate, other)
+        chunks += cut((piece, other), 0.1, at)
+        at += len(piece) / other
+    chunks = [replace(chunk, last=chunk is chunks[-1]) for chunk in chunks]
+    changed = run(pipeline, chunks)
+    assert np.allclose(np.diff([frame.time for frame in changed]), 1 / 25)
+    assert abs(len(changed) - len(whole)) <= 1 and pipeline.counts["reanchored"] == 0
+    count = min(map(len, (whole, changed)))
+    assert np.abs(curve(changed)[:count, JAW] - curve(whole)[:count, JAW]).max() < 0.1
+
+
+def resampled(pcm, rate, other):
+    resampler = Resampler(rate, other)
+    return np.concatenate([resampler.push(pcm), resampler.flush()])
+
+
+def test_an_end_without_sound_may_be_of_any_sample_rate(pipeline, speech):
+    chunks = cut((speech[0][: speech[1]], speech[1]), 0.1)[:-1]
+    frames = run(pipeline, chunks)
+    end = Chunk(np.zeros(0, np.float32), 4000, chunks[-1].start + 0.1, "a", last=True)
+    ended, scheduled = pipeline.schedule(end)
+    assert ended == [] and scheduled.last
+    assert len(frames + pipeline.feed(scheduled)) > len(frames) and pipeline.end is None
 
 
 def test_empty_chunks_are_nothing(pipeline):

@@ -49,7 +49,7 @@ def mel_filters() -> np.ndarray:
 
 
 class AudioFrontEnd:
-    """Log-mel frames of one segment of speech at one sample rate.
+    """Log-mel frames of one segment of speech.
 
     Frame i is a window of 25 ms, centred on sample i * 160 at 16 kHz: its time is i * 0.01 s of the
     input, with silence before the first sample and after the last. It is complete 12.5 ms of input
@@ -61,7 +61,7 @@ class AudioFrontEnd:
         """`sample_rate`: of the input, Hz. Raises AudioError outside 4000..384000."""
         check_rate(sample_rate)
         self.sample_rate = sample_rate
-        self._resampler = None if sample_rate == SAMPLE_RATE else Resampler(sample_rate)
+        self._resampler = _resampler_of(sample_rate)
         # Periodic Hann window, scaled so that a full-scale sine has a power of about 1 in its bin.
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
         self._window = (window * 2 / window.sum()).astype(np.float32)
@@ -79,6 +79,15 @@ class AudioFrontEnd:
             pcm = self._resampler.push(pcm)
         self._samples += len(pcm)
         return self._transform(np.concatenate([self._buffer, pcm]))
+
+    def change_rate(self, sample_rate: int) -> None:
+        """What follows is at another rate, Hz. Raises AudioError outside 4000..384000."""
+        new = _resampler_of(sample_rate)
+        if self._resampler is not None:
+            rest = self._resampler.flush()
+            self._samples += len(rest)
+            self._buffer = np.concatenate([self._buffer, rest])
+        self.sample_rate, self._resampler = sample_rate, new
 
     def flush(self) -> np.ndarray:
         """The remaining frames (m, 80), up to the end of the segment."""
@@ -108,6 +117,10 @@ class AudioFrontEnd:
         self._frames += count
         self._buffer = pcm[count * HOP :].copy()
         return mel
+
+
+def _resampler_of(sample_rate: int) -> Resampler | None:
+    return None if sample_rate == SAMPLE_RATE else Resampler(sample_rate)
 
 
 def log_mel(pcm: np.ndarray, sample_rate: int) -> np.ndarray:

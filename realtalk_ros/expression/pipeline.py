@@ -59,12 +59,12 @@ class _NetworkFrame(NamedTuple):
 
 
 class _Segment:
-    """One stretch of continuous audio at one sample rate."""
+    """One stretch of continuous audio."""
 
     def __init__(self, chunk: Chunk, anchor: float, stream: ExpressionStream, fps: float):
         self.utterance, self.sample_rate, self.anchor = chunk.utterance, chunk.sample_rate, anchor
         self.front_end, self.stream = AudioFrontEnd(chunk.sample_rate), stream
-        self.samples = 0
+        self.samples, self._seconds_before = 0, 0.0  # at this sample rate; at those before
         # Up to 20 ms of silence come first, so that the network's frames lie at multiples of 20 ms.
         # Frames at 25 or 50 fps then need not wait for the network's next one.
         silence = math.floor(anchor * EXPRESSION_RATE % 1 / EXPRESSION_RATE * chunk.sample_rate)
@@ -79,6 +79,12 @@ class _Segment:
         self.samples += len(pcm)
         return self.front_end.push(pcm)
 
+    def change_rate(self, sample_rate: int) -> None:
+        """The segment goes on at another sample rate, Hz."""
+        self.front_end.change_rate(sample_rate)
+        self._seconds_before += self.samples / self.sample_rate
+        self.sample_rate, self.samples = sample_rate, 0
+
     @property
     def begin(self) -> float:
         """Media time at which the network's time begins."""
@@ -87,7 +93,7 @@ class _Segment:
     @property
     def end(self) -> float:
         """Media time at which the audio received so far ends."""
-        return self.anchor + self.samples / self.sample_rate
+        return self.anchor + self._seconds_before + self.samples / self.sample_rate
 
 
 class ExpressionPipeline:
@@ -135,13 +141,12 @@ class ExpressionPipeline:
         ended: list[TimedExpression] = []
         check_rate(chunk.sample_rate)  # first: if it raises, nothing has changed
         segment = self._segment
-        if segment and (segment.utterance, segment.sample_rate) != (
-            chunk.utterance,
-            chunk.sample_rate,
-        ):
+        if segment and segment.utterance != chunk.utterance:
             ended += self.flush()
             segment = None
         pcm = chunk.pcm
+        if segment and len(pcm) and segment.sample_rate != chunk.sample_rate:
+            segment.change_rate(chunk.sample_rate)
         if segment and len(pcm) and chunk.start is not None:
             continued = self._continue(segment, chunk, chunk.start)
             if continued is None:
