@@ -660,6 +660,38 @@ def test_a_sender_whose_clock_is_set_back_is_heard_again(back):
     assert len(late) > 600 - 10 * back - 14 and max(late.values()) < 0.061
 
 
+@pytest.mark.parametrize("back", [0.1, 0.3, 1.0, 1.9])
+@pytest.mark.parametrize("seconds, lead", [(0.02, 0.0), (0.1, 0.0), (0.1, 0.3)])
+@pytest.mark.parametrize("at", [5.0, 20.0])
+@pytest.mark.parametrize("known", [True, False], ids=["when it was sent", "by its clock alone"])
+def test_a_clock_that_is_set_back_in_a_sound_that_goes_on_costs_nothing(
+    back, seconds, lead, at, known
+):
+    """As by NTP. The samples' count says that nothing is missing, nor said again."""
+    turns, rng, pieces, count = TurnTaking(), np.random.default_rng(0), [], round(30 / seconds)
+    tone = np.sin(np.arange(30 * RATE) * 0.05).astype(np.float32)
+    for k, pcm in enumerate(np.split(tone, count)):
+        sent = 100 + k * seconds + rng.uniform(0, seconds / 3)
+        stamp = 100 + k * seconds + lead - (back if k * seconds > at else 0.0)
+        off = 0.0 if known or not at < k * seconds < at + 6 else back  # as subscriptions.py has it
+        turns.put(Chunk(pcm, RATE, stamp, "a", k == count - 1), sent, sent - off)
+        pieces += drain(turns, sent, ahead=1.0)
+    assert (np.concatenate([piece.pcm for piece in pieces]) == tone).all()
+    assert np.diff([piece.start for piece in pieces]) == pytest.approx(seconds)
+    assert not any(turns.counts.values())
+
+
+def test_sound_that_comes_again_in_the_same_rhythm_is_no_clock_that_was_set_back():
+    """It does not go on where the sound before it ended."""
+    turns, pieces = TurnTaking(), []
+    tone = np.split(np.sin(np.arange(3 * RATE) * 0.05).astype(np.float32), 30)
+    for k, n in enumerate([*range(20), 12, *range(20, 30)]):
+        pcm = tone[n] + np.float32(1e-3 * (k == 20))  # no copy to the bit
+        turns.put(Chunk(pcm, RATE, 100 + 0.1 * n, "a", n == 29), 100 + 0.1 * k)
+        pieces += drain(turns, 100 + 0.1 * k, ahead=1.0)
+    assert (np.concatenate([piece.pcm for piece in pieces]) == np.concatenate(tone)).all()
+
+
 def played(sent, seconds=0.1):
     """(turns, lead, seconds played): of chunks without stamps, sent at these times."""
     turns, lead, total = TurnTaking(), [], 0.0

@@ -5,6 +5,7 @@ Inside an utterance the number of samples is the clock. A stamp more than 2 s be
 sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
 nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
 The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
+So it is where a clock was set back by less in mid-sound (`_set_back`).
 (What is jitter and what is a lost chunk: the limits in stream_types.py. What is dropped because its
 time has passed: turn_taking.py.)
 
@@ -19,12 +20,17 @@ from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
+import numpy as np
+
+from realtalk_ros.playout.interrupted_turns import is_continuous
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 # s by which a stamp may be ahead of now, or behind it, and is believed
 MAX_AHEAD, MAX_BEHIND = 120.0, 2.0
 STEADY = 10.0  # s of audio that show whether a sender sends in real time
+COUNTED = 5  # chunks whose stamps show that they count samples
+QUIET = 1e-3  # amplitude from which on sound is seen to go on
 DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
 
 
@@ -69,6 +75,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
     if turn.has_had(stamp, chunk.pcm, sent):
         return Scheduled(None, ChunkFinding.REPEATED)
+    turn.clock_offset += _set_back(turn, chunk, stamp, sent)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
     turn.clock_jumped = False
@@ -108,6 +115,20 @@ def _offsets(turn: Turn, stamp: float, seconds: float, sent: float) -> tuple[flo
 def _is_plausible(start: float, seconds: float, sent: float) -> bool:
     """Whether audio of `seconds` that was sent at `sent` can be meant to be played at `start`."""
     return start + seconds >= sent - MAX_BEHIND and start <= sent + MAX_AHEAD
+
+
+def _set_back(turn: Turn, chunk: Chunk, stamp: float, sent: float) -> float:
+    """By how much the sender's clock was set back since its last chunk, s: its stamps counted
+    samples, and this one goes back, but the sound goes on, in the same rhythm."""
+    if turn.next_stamp is None or turn.stamped < COUNTED or not turn.regular:
+        return 0.0
+    back, pause = turn.next_stamp - stamp, sent - turn.last_sent
+    if back <= STAMP_TOLERANCE or not (np.abs(turn.last_pcm) > QUIET).any():
+        return 0.0
+    # Of another machine, `sent` goes back with its clock.
+    shortest, longest = chunk.seconds / 2, 2 * chunk.seconds + STAMP_TOLERANCE
+    in_time = any(shortest <= since <= longest for since in (pause, pause + back))
+    return back if in_time and is_continuous(turn.last_pcm, chunk.pcm) else 0.0
 
 
 def _drifts(turn: Turn, sent: float) -> bool:
