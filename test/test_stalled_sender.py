@@ -9,6 +9,7 @@ from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.scheduling import jitter_of
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk
 
@@ -26,6 +27,7 @@ def heard(network, sent, seconds):
     """What is played of chunks that come at certain times, `sent`: (when, chunk)."""
     now, out, waiting, computed = 0.0, [], sorted(sent, key=lambda item: item[0]), []
     turns, pipeline = TurnTaking(), ExpressionPipeline(*network, FPS, prepare=True)
+    turns.jitter = jitter_of(pipeline.model.look_ahead)
     face = FacePlayout(FPS, lambda: now, lambda: 0.0)
     face.set_lead(COST, at_once=True)
     for now in np.arange(0.0, seconds, STEP):
@@ -58,3 +60,21 @@ def test_no_word_is_lost_of_a_voice_that_comes_a_little_late_again_and_again(net
     sent.append((sent[-1][0], Chunk(pcm[:0], rate, utterance="a", last=True)))
     played = heard(network, sent, 7.0)
     assert np.count_nonzero(np.abs(played) > 1e-6) > 3.98 * rate
+
+
+@pytest.mark.parametrize("stall", [0.15, 0.24])
+@pytest.mark.parametrize("stays", [True, False], ids=["stays late", "catches up"])
+def test_no_word_of_live_speech_is_lost_at_a_first_stall(stall, stays):
+    """With a short look-ahead the face has less delay, which makes up for less."""
+    model = ExpressionModel(look_ahead=0.06)
+    pcm, rate = read_audio(AVATAR_DIR.parent / "data/speech_sample.wav")
+    sent = []
+    for k, part in enumerate(np.split(pcm[: 3 * rate] + 1e-3, 60)):
+        at = 0.55 + 0.05 * k  # when it has been said
+        if at > 2.0:
+            at = at + stall if stays else max(at, 2.0 + stall)
+        sent.append((at, Chunk(part, rate, utterance="a", last=k == 59)))
+    person = Avatar.load("default")
+    prior = model.prior(person.identity, person.reference_expressions)
+    played = heard((model, prior), sent, 5.5)
+    assert np.count_nonzero(np.abs(played) > 1e-6) > 2.98 * rate

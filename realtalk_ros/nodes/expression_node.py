@@ -25,7 +25,7 @@ from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.message_content import seconds_of
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
-from realtalk_ros.playout.scheduling import ChunkFinding
+from realtalk_ros.playout.scheduling import ChunkFinding, jitter_of
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -233,6 +233,7 @@ class ExpressionNode(FaceNode):
         if not self.ready or pipeline is None:
             return
         self.engine.take()
+        self.turns.jitter = jitter_of(pipeline.model.look_ahead)
         if self.engine.take_failure():
             self._restore_parameters()
         began, now = time.perf_counter(), self._now()

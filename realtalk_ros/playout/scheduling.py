@@ -28,6 +28,7 @@ from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, Sc
 
 # s by which a stamp may be ahead of now, or behind it, and is believed
 MAX_AHEAD, MAX_BEHIND = 120.0, 2.0
+PLAYED_LATE = 0.13  # s beyond the look-ahead by which sound may come late and is not dropped
 STEADY = 10.0  # s of audio that show whether a sender sends in real time
 COUNTED = 5  # chunks whose stamps show that they count samples
 QUIET = 1e-3  # amplitude from which on sound is seen to go on
@@ -57,12 +58,19 @@ class Scheduled(NamedTuple):
     finding: ChunkFinding | None = None
 
 
-def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
+def jitter_of(look_ahead: float) -> float:
+    """By how much sound without stamps may come late, s, and still be played as if it had not: what
+    the face's delay, which is little more than the network's look-ahead, makes up for."""
+    return min(MAX_SILENCE, look_ahead + PLAYED_LATE)
+
+
+def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE) -> Scheduled:
     """When a chunk is played that was sent at `sent`, s. `turn` remembers its stamp, and how the
-    sender's clock differs."""
+    sender's clock differs. `jitter`: see `jitter_of`."""
     stamp = chunk.start
-    # Where a reserve has run dry, the rest comes after a pause, or as much of it would be too late.
-    wait = STAMP_TOLERANCE if turn.had_reserve else MAX_SILENCE
+    # Later than that, or where a reserve has run dry, the rest comes after a pause, or as much of
+    # it would be too late.
+    wait = STAMP_TOLERANCE if turn.had_reserve else jitter
     following = turn.end if turn.end > sent - wait else sent
     if not len(chunk.pcm):  # its stamp says when nothing is played
         return Scheduled(chunk.scheduled(following))

@@ -48,6 +48,7 @@ class TurnTaking:
 
     def __init__(self, policy: str = "replace", limit: float = MAX_WAITING) -> None:
         self.policy, self.limit = policy, limit
+        self.jitter = MAX_SILENCE  # s, of sound without stamps: scheduling.jitter_of
         self.counts = {"refused_chunks": 0, **{finding.value: 0 for finding in ChunkFinding}}
         self.counts["late_senders"] = 0  # times that speech was postponed, as it came late
         self.skipped = 0.0  # s of audio dropped because its time had passed
@@ -97,7 +98,7 @@ class TurnTaking:
                 f"more than {self.limit:g} s of sound wait to be spoken; a chunk was left out: "
                 "send it later"
             )
-        scheduled, finding = schedule(turn, chunk, sent)
+        scheduled, finding = schedule(turn, chunk, sent, self.jitter)
         if finding is not None:
             self._note(finding, result)
         if scheduled is None or (new and not len(scheduled.pcm)):
