@@ -545,6 +545,15 @@ def test_a_burst_sent_while_the_node_stood_still_is_heard_whole():
     assert len(heard(turns, arrivals)) == 100 and turns.skipped == 0
 
 
+@pytest.mark.parametrize("behind", [0.6, 1.0, 1.9])
+def test_a_burst_whose_time_has_passed_is_heard_whole_though_its_first_chunk_came_alone(behind):
+    """A voice that stamps by a clock which is `behind`, and sends a sentence at once."""
+    arrivals = [(10.0 + 0.03 * (k > 0),) * 2 + (stamped(part, 10 - behind + 0.1 * k),)
+                for k, part in enumerate(numbered(1.2, 0.1))]  # fmt: skip
+    turns = TurnTaking()
+    assert len(heard(turns, arrivals)) == 12 and turns.skipped == 0
+
+
 def test_a_chunk_that_is_sent_twice_is_heard_once():
     parts = [stamped(p, 10 + 0.1 * k) for k, p in enumerate(numbered(2, 0.1))]
     confused = [*parts[:10], parts[3], parts[9], *parts[10:]]

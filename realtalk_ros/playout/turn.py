@@ -57,6 +57,7 @@ class Turn:
         self.sample_clock = SampleClock()  # of chunks without stamps
         self.to_skip = 0.0  # s that are still to be left out, as that clock is fast
         self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
+        self.first_lateness = math.inf  # that of its first chunk
         self.late_since: float | None = None  # since when its chunks are sent later than usual
         self.slow_until = -math.inf  # until when its sender is taken to be late for good
         self.expires = -math.inf  # when it is over if nothing more comes
@@ -83,7 +84,10 @@ class Turn:
             self.intervals.append(max(0.0, sent - self.last_sent))
         self.first_sent, self.last_sent = min(self.first_sent, sent), sent
         self.last_pcm = chunk.pcm if len(chunk.pcm) else self.last_pcm
-        self.lateness = min(self.lateness, sent - chunk.start - chunk.seconds)
+        lateness = sent - chunk.start - chunk.seconds
+        self.lateness = min(self.lateness, lateness)
+        if self.count == 1:
+            self.first_lateness = lateness
         # A sender in real time sends again when this chunk has passed.
         self.expires = max(self.end, now + chunk.seconds) + MAX_SILENCE
 
@@ -165,6 +169,7 @@ class Turn:
         delay = until - self.chunks[0].start if self.chunks else 0.0
         if delay > 0:
             self.postponed += delay
+            self.first_lateness -= delay
             self._move(delay)
 
     def _move(self, seconds: float) -> None:
@@ -192,6 +197,13 @@ class Turn:
     def in_real_time(self) -> bool:
         """Whether it comes as fast as it is spoken; False if faster."""
         return self.last_sent - self.first_sent > 0.5 * self.received
+
+    @property
+    def usual_lateness(self) -> float:
+        """By how much its chunks usually are late, s; negative: early. Of one that is late, and
+        comes faster than real time, that of its first chunk: all of it is played at that delay."""
+        late_from_start = self.first_lateness > 0 and not self.in_real_time
+        return self.first_lateness if late_from_start else self.lateness
 
     @property
     def had_reserve(self) -> bool:

@@ -252,7 +252,7 @@ class TurnTaking:
             first = turn.chunks[0]
             return now - first.start - first.seconds
 
-        if overdue() <= STALE + max(0.0, turn.lateness):
+        if overdue() <= STALE + max(0.0, turn.usual_lateness):
             return
         if not turn.started and not turn.in_real_time:
             # The rest of it came already, so all of it is played, later.
@@ -269,7 +269,7 @@ class TurnTaking:
             return
         # The rest is still to come, as early as its sender sends it: skip what is past, or all that
         # follows would be late.
-        while overdue() > max(turn.lateness, -EARLY):
+        while overdue() > max(turn.usual_lateness, -EARLY):
             piece = turn.pop()
             self.skipped += piece.seconds
             if not turn.chunks:
