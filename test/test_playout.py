@@ -572,6 +572,16 @@ def test_copies_that_a_relay_sends_are_not_heard(later):
     assert len(heard(turns, arrivals)) == 20 and turns.counts["repeated_chunks"] == 20
 
 
+def test_copies_that_come_after_a_whole_burst_are_not_heard():
+    """As by another path of a network."""
+    parts = [stamped(part, 10 + 0.02 * k) for k, part in enumerate(numbered(4, 0.02))]
+    copies = [(10.02, 10.02, part) for k, part in enumerate(parts) if k % 3 == 0]
+    turns = TurnTaking()
+    times = place(heard(turns, [(9.9, 9.9, part) for part in parts] + copies))
+    assert len(times) == 200 and (np.diff(times[:, 1]) > 0).all()
+    assert turns.counts["repeated_chunks"] == len(copies)
+
+
 @pytest.mark.parametrize("policy", ["replace", "queue"])
 @pytest.mark.parametrize("stamp", [None, 10.0, 11.7, 12.0, 12.3, 60.0, 5000.0])
 def test_an_empty_chunk_ends_its_utterance_whatever_its_stamp_says(policy, stamp):

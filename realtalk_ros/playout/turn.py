@@ -20,6 +20,7 @@ WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utte
 RESERVE = 0.25  # s ahead of its time, sound without stamps is no live speech that comes with jitter
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 OVERTAKEN = 0.08  # s since its last chunk, in which one that was sent before may still come
+MAX_RECENT = 10_000  # chunks remembered of an utterance, to know copies of them
 SAME_TIME = 1e-6  # s, rounding
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
@@ -63,7 +64,7 @@ class Turn:
         self.expires = -math.inf  # when it is over if nothing more comes
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
-        self.recent: deque[tuple[float, int]] = deque(maxlen=64)  # stamps and hashes of its chunks
+        self.recent: dict[tuple[float, int], float] = {}  # chunks' stamps and hashes: when sent
         self.first_content: tuple[float, int] | None = None  # the first of them
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
@@ -114,10 +115,13 @@ class Turn:
             self.recent.clear()
             self.last_stamp = self.next_stamp = None
             self.first_sent, self.received, self.count = sent, 0.0, 0
-        if content in self.recent:
+        # A burst may be over before the copies of its chunks come.
+        if sent - self.recent.get(content, -math.inf) <= max(ACTIVE, self.received / 2):
             return True
         self.first_content = self.first_content or content
-        self.recent.append(content)
+        self.recent[content] = sent
+        if len(self.recent) > MAX_RECENT:
+            self.recent.pop(next(iter(self.recent)))
         return False
 
     def may_have_sent(self, chunk: Chunk, sent: float) -> bool:
