@@ -59,3 +59,25 @@ def test_what_is_older_than_what_was_given_is_left_out_unless_a_clock_was_set_ba
     node.checks[0]()
     come(0, "b", 2, now - set_back)
     assert out == given
+
+
+@pytest.mark.parametrize("seconds", [-20.0, -0.7, 5.0])
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_a_clock_that_is_set_while_a_message_is_under_way_makes_no_later_one_seem_to_have_waited(
+    monkeypatch, same_machine, seconds
+):
+    steady, clock, senders_clock, waited = 100.0, 2000.0, 2000.0, []
+    monkeypatch.setattr(subscriptions, "time", SimpleNamespace(
+        monotonic=lambda: steady, time_ns=lambda: int(clock * 1e9)))  # fmt: skip
+    node = Node()
+    subscriptions.BatchedSubscription(
+        node, SimpleNamespace, "audio", lambda got: waited.extend(r.waited for r in got), qos=None
+    )
+    for k in range(100):
+        sent = senders_clock
+        if k == 20:
+            clock += seconds
+            senders_clock += seconds if same_machine else 0.0
+        node.arrivals[0](SimpleNamespace(), {"source_timestamp": int(sent * 1e9)})
+        steady, clock, senders_clock = steady + 0.1, clock + 0.1, senders_clock + 0.1
+    assert max(waited) < 1e-3

@@ -18,10 +18,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
 from realtalk_ros.nodes.qos import SubscriptionEventCallbacks, overridable
+from realtalk_ros.playout.clock import ClockJumpDetector
 from realtalk_ros.playout.message_merger import MAX_WAIT, MessageMerger, Received
 
 MAX_BATCH = 2000  # messages taken at once
 TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
+CLOCK_SET = 0.5  # s after this machine's clock was set in which messages come that were sent before
 CHECK_EVERY = 0.1  # s between two checks for a stall, and for messages that are held
 STALL = 0.4  # s without a check that are a stall of this process
 REOPENED = 6.0  # s for which the second subscription stays open after a stall
@@ -48,6 +50,7 @@ class BatchedSubscription:
     ) -> None:
         self._callback = callback
         self._transits: deque[tuple[float, float]] = deque()  # when, s under way by the two clocks
+        self._clock_jumps, self._clock_set_at = ClockJumpDetector(), -math.inf  # the latter steady
         on_message = with_info(self._on_message)
         options: dict[str, Any] = {}
         if user_may_override:
@@ -78,9 +81,17 @@ class BatchedSubscription:
             self._callback(self._received(taken))
 
     def _received(self, taken: list[tuple[Any, dict[str, Any]]]) -> list[Received]:
-        now = time.time_ns()
+        now, steady = time.time_ns(), time.monotonic()
+        if self._clock_jumps.update(now * 1e-9, steady):
+            self._transits.clear()
+            self._clock_set_at = steady
         sent = [info.get("source_timestamp") or now for _, info in taken]
         queued = [(now - (info.get("received_timestamp") or now)) * 1e-9 for _, info in taken]
+        if steady - self._clock_set_at < CLOCK_SET:  # of what was sent before, nothing is known
+            return [
+                Received(message, 0.0, _number(info), when)
+                for (message, info), when in zip(taken, sent, strict=True)
+            ]
         transits = [(now - when) * 1e-9 for when in sent]
         # Clocks of two machines differ: only what is more than the quickest transit was waiting.
         while self._transits and not 0 <= now * 1e-9 - self._transits[0][0] < TRANSIT_WINDOW:
