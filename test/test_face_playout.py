@@ -2,10 +2,12 @@
 """Frames and sound of a face together, by a clock that the tests move."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from realtalk_ros.playout import face_playout
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
@@ -147,3 +149,33 @@ def test_no_sound_is_lost_where_the_playback_latency_falls_with_the_delay_and_is
     simulation.playout.set_playback_latency(0.5)
     pcm = simulation.talk(2.0, 1.0, [(-0.69, 0.3), (0.14, 0.1), (0.22, 1.0)])
     assert_whole(simulation, pcm)
+
+
+@pytest.mark.parametrize("jump", [-3.0, -0.6, 0.6, 3.0])
+def test_what_is_under_way_while_the_clock_is_set_is_shown_and_heard_in_its_place(
+    jump, monkeypatch
+):
+    """It is stamped by the time from before."""
+    steady, offset, jumps, shown, heard = 0.0, 0.0, [], [], []
+    monkeypatch.setattr(face_playout, "time", SimpleNamespace(monotonic=lambda: steady))
+    playout = FacePlayout(
+        FPS, lambda: BEGIN + steady + offset, lambda: jumps.pop() if jumps else 0.0
+    )
+    pcm = np.arange(2 * RATE, dtype=np.float32)
+    for i in range(300):
+        steady = 0.01 * i
+        if i % 4 == 0 and i < 200:
+            time = BEGIN + 0.48 + steady + offset
+            if i == 80:
+                jumps.append(jump)
+                offset += jump
+            part = pcm[160 * i : 160 * (i + 4)]
+            playout.push_audio(ScheduledChunk(part, RATE, time, "a", i == 196), 0.0)
+            weights = np.full(52, (i + 1) / 200, np.float32)
+            frame = TimedExpression(time, "a", i, weights, np.zeros(3, np.float32), 1.0)
+            playout.push_expression(frame, 0.0)
+        frame, _ = playout.next_frame()
+        shown += [frame] if frame and frame.utterance else []
+        playout.play_audio(lambda chunks: heard.extend(c.pcm for c in chunks))
+    np.testing.assert_array_equal(np.concatenate(heard), pcm)
+    assert len(shown) == 50 and (np.diff([f.weights[0] for f in shown]) > 0).all()

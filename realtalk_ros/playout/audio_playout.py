@@ -50,13 +50,17 @@ class AudioPlayout:
         if not len(chunk.pcm):  # only says that an utterance has ended: after what waits
             self._held.append(_HeldChunk(chunk, self._segment, confirmed=True))
             return False
-        new = self._end is None or abs(start - self._end) > JOINT
+        new = not self.follows(start)
         if new:
             self._segment, self._confirmed = start, self._expressed >= start - LEAD_IN
             self._cut(start)
         self._held.append(_HeldChunk(chunk, self._segment, self._confirmed))
         self._end = start + chunk.seconds
         return new
+
+    def follows(self, start: float) -> bool:
+        """Whether audio from `start` on goes on where the audio received so far ends."""
+        return self._end is not None and abs(start - self._end) <= JOINT
 
     def confirm(self, time: float, now: float = -math.inf) -> None:
         """An expression for `time` has come at `now`, so audio that waits for the first expression

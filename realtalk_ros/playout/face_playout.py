@@ -7,9 +7,11 @@ later than its time: playout_delay.py. Which sound goes out with it: audio_playo
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
@@ -20,6 +22,7 @@ from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
 MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
 MIN_CHANGE = 0.003  # s, the lead is not changed by less
+CLOCK_SET = 0.5  # s after the clock was set in which something may come that was stamped before
 WAITING = 3  # expressions, more than of live speech
 
 
@@ -38,6 +41,7 @@ class FacePlayout:
         self._audio = AudioPlayout()
         self._speaking = SpeakingState()
         self._clock, self._clock_jump = clock, clock_jump
+        self._jump, self._jumped_at = 0.0, -math.inf  # s by which the clock was set, when (steady)
         self._resets = ResetPairs()  # of the executor's thread alone
 
     def now(self) -> float:
@@ -49,10 +53,19 @@ class FacePlayout:
     def _now(self) -> float:
         """As `now`, for who holds the lock."""
         if jump := self._clock_jump():
+            self._jump, self._jumped_at = jump, time.monotonic()
             self._frames.shift(jump)
             self._audio.shift(jump)
             self._speaking.shift(jump)
         return self._clock()
+
+    def _moved(self, when: float, follows: Callable[[float], bool]) -> float:
+        """The time of what comes, s: it is moved with the clock where it was stamped before that
+        was set, so that it `follows` what came before only then."""
+        if time.monotonic() - self._jumped_at > CLOCK_SET or follows(when):
+            return when
+        moved = when + self._jump
+        return moved if follows(moved) else when
 
     def shown_now(self) -> float:
         """The time of the frame that is shown now."""
@@ -94,6 +107,8 @@ class FacePlayout:
         """Takes an expression that has waited for `waited` s since it was sent."""
         with self._lock:
             now = self._now()
+            if (moved := self._moved(expression.time, self._frames.follows)) != expression.time:
+                expression = replace(expression, time=moved)
             self._frames.push(expression, now, now - waited)
             self._audio.confirm(expression.time, now - waited)
 
@@ -110,6 +125,8 @@ class FacePlayout:
         """Takes a chunk that has waited for `waited` s since it was sent."""
         with self._lock:
             now = self._now()
+            if (moved := self._moved(chunk.start, self._audio.follows)) != chunk.start:
+                chunk = replace(chunk, start=moved)
             late = now - waited - chunk.start
             if self._audio.push(chunk):
                 self._frames.delay.begin_audio(late + SLICE, now)

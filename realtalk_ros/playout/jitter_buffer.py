@@ -89,6 +89,10 @@ class JitterBuffer:
             return
         self._queue.append(expression)
 
+    def follows(self, time: float) -> bool:
+        """Whether an expression of `time`, s, is the next one of the utterance that came last."""
+        return self._utterance is not None and 0 < time - self._last_time <= NEW_UTTERANCE
+
     def _silence_ahead(self, now: float) -> float:
         """Length of the pause that is shown next, s, as far as it is known."""
         if not self._queue:
