@@ -10,16 +10,46 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from realtalk_ros import onnx_session
-from realtalk_ros.audio import log_mel
-from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
-from realtalk_ros.behaviour import emotion
-from realtalk_ros.contracts import EXPRESSION_RATE
-from realtalk_ros.errors import ModelError
-from realtalk_ros.expression.onnx_model import STATE, ExpressionModel
-from realtalk_ros.face_model import arkit, lips
-from realtalk_ros.training.expression import coarticulation
-from realtalk_ros.training.speech_data import phones as ph
+torch = pytest.importorskip("torch", reason="training needs torch")
+pytest.importorskip("scipy", reason="training needs scipy")
+
+from realtalk_ros import onnx_session  # noqa: E402
+from realtalk_ros.audio import log_mel  # noqa: E402
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
+from realtalk_ros.behaviour import emotion  # noqa: E402
+from realtalk_ros.cli import main  # noqa: E402
+from realtalk_ros.contracts import EXPRESSION_RATE  # noqa: E402
+from realtalk_ros.errors import ModelError, RealTalkError  # noqa: E402
+from realtalk_ros.expression.onnx_model import STATE, ExpressionModel  # noqa: E402
+from realtalk_ros.face_model import arkit, lips  # noqa: E402
+from realtalk_ros.training.expression import (  # noqa: E402
+    checkpoint,
+    coarticulation,
+    evaluate,
+    mel_augment,
+    metrics,
+    pretrain_phones,
+    pretrain_prior,
+    train,
+    trainer,
+)
+from realtalk_ros.training.expression.config import TrainingConfig  # noqa: E402
+from realtalk_ros.training.expression.dims import Dims  # noqa: E402
+from realtalk_ros.training.expression.export import export  # noqa: E402
+from realtalk_ros.training.expression.losses import phone_loss  # noqa: E402
+from realtalk_ros.training.expression.model import ExpressionNet  # noqa: E402
+from realtalk_ros.training.expression.sampler import Sampler, SamplerSettings  # noqa: E402
+from realtalk_ros.training.expression.samples import UNLABELLED  # noqa: E402
+from realtalk_ros.training.expression.trainer import MetricLog  # noqa: E402
+from realtalk_ros.training.expression.video_dataset import Video, VideoDataset  # noqa: E402
+from realtalk_ros.training.speech_data import phones as ph  # noqa: E402
+from realtalk_ros.training.speech_data import tts_engines  # noqa: E402
+from realtalk_ros.training.speech_data.dataset import (  # noqa: E402
+    Speech,
+    SpeechDataset,
+    make_speech,
+)
+from realtalk_ros.training.speech_data.phones import from_ipa  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +104,6 @@ def test_coarticulation_distinguishes_vowels():
 
 def test_lips_come_near_but_do_not_meet_for_an_approximant():
     """The b of Spanish "sabe"; after a pause it is a stop."""
-    from realtalk_ros.training.speech_data.dataset import make_speech
-
     phones = [("BH", 0.5, 0.6), ("AA", 0.6, 0.75), ("BH", 0.75, 0.85), ("AA", 0.85, 1.0)]
     segments = make_speech(np.zeros(24000, np.float32), phones, "es").segments
     motion = coarticulation.animate(segments, 75, coarticulation.average_style())
@@ -95,10 +123,6 @@ def perturbed(net):
 
 
 def test_parallel_training_form_equals_the_stream():
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.training.expression.dims import Dims
-    from realtalk_ros.training.expression.model import ExpressionNet
-
     torch.manual_seed(0)
     net = perturbed(ExpressionNet(Dims(width=32, layers=2, attention_window=5)))
     mel = torch.randn(1, 44, 80)  # not a whole number of attention windows
@@ -113,9 +137,7 @@ def test_parallel_training_form_equals_the_stream():
 
 
 def test_the_installed_network_is_loaded_by_the_names_of_its_parameters(model, clip):
-    torch = pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="reading the weights needs onnx")
-    from realtalk_ros.training.expression import checkpoint
 
     pcm, rate = clip
     mel = log_mel.AudioFrontEnd(rate).push(pcm[: 2 * rate])[:180]
@@ -149,10 +171,7 @@ def run_graphs(folder):
 
 
 def test_the_installed_network_is_exported_as_it_was(tmp_path):
-    pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="export needs onnx")
-    from realtalk_ros.training.expression import checkpoint
-    from realtalk_ros.training.expression.export import export
 
     export(checkpoint.load_installed(), tmp_path)
     exported, shipped = run_graphs(tmp_path), run_graphs(onnx_session.MODEL_DIR)
@@ -162,9 +181,7 @@ def test_the_installed_network_is_exported_as_it_was(tmp_path):
 
 
 def test_files_of_another_version_are_not_loaded(tmp_path):
-    pytest.importorskip("torch")
     onnx = pytest.importorskip("onnx")
-    from realtalk_ros.training.expression import checkpoint
 
     for name in checkpoint.FILES:
         file = onnx.load(onnx_session.MODEL_DIR / name)
@@ -177,11 +194,6 @@ def test_files_of_another_version_are_not_loaded(tmp_path):
 
 
 def test_fine_tuned_weights_are_averaged_with_those_before():
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.training.expression import checkpoint
-    from realtalk_ros.training.expression.dims import Dims
-    from realtalk_ros.training.expression.model import ExpressionNet
-
     net = ExpressionNet(Dims(width=32, layers=1, conv_width=16, dilations=(1,)))
     installed = copy.deepcopy(net)
     for value in net.parameters():
@@ -194,10 +206,6 @@ def test_fine_tuned_weights_are_averaged_with_those_before():
 
 
 def test_concatenation_is_another_network_of_the_same_interface():
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.training.expression.dims import Dims
-    from realtalk_ros.training.expression.model import ExpressionNet
-
     dims = Dims(width=32, layers=2, attention_window=5, conditioning="concatenation")
     net = perturbed(ExpressionNet(dims))
     mel, identity, reference = torch.randn(1, 40, 80), torch.randn(1, 100), torch.rand(1, 50, 52)
@@ -210,9 +218,6 @@ def test_concatenation_is_another_network_of_the_same_interface():
 
 
 def test_reverberation_has_the_wanted_length_and_level():
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression import mel_augment
-
     click = np.full((100, 80), -4.0)
     click[10] = 1.0
     power = 10 ** (mel_augment.reverberate(click, 0.5, 6.0) / mel_augment.DECADE)
@@ -223,9 +228,6 @@ def test_reverberation_has_the_wanted_length_and_level():
 
 
 def test_noise_suppression_removes_bursts_and_hiss_but_no_vowels():
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression import mel_augment
-
     mel = np.full((100, 80), -1.0, np.float32)  # hiss
     mel[50:] = 0.5  # a vowel
     mel[20] = 0.5  # a burst as loud
@@ -236,9 +238,6 @@ def test_noise_suppression_removes_bursts_and_hiss_but_no_vowels():
 
 
 def test_mel_augmentation_keeps_shape_and_phones_with_their_audio():
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression import mel_augment
-
     rng = np.random.default_rng(0)
     mel = np.full((100, 80), -1.0, np.float32)
     mel[50:] = 0.5
@@ -252,9 +251,6 @@ def test_mel_augmentation_keeps_shape_and_phones_with_their_audio():
 
 
 def test_phone_loss_is_largest_between_visemes():
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.training.expression.losses import phone_loss
-
     def loss(phone: str, predicted: str) -> float:
         logits = torch.zeros(1, len(ph.PHONES))
         logits[0, ph.PHONE_INDEX[predicted]] = 6.0
@@ -266,10 +262,6 @@ def test_phone_loss_is_largest_between_visemes():
 @pytest.fixture
 def sampler():
     """A sampler of three utterances, each of a loud vowel and silence in turns."""
-    pytest.importorskip("torch")
-    from realtalk_ros.training.expression.sampler import Sampler
-    from realtalk_ros.training.speech_data.dataset import Speech, SpeechDataset
-
     t = np.arange(48000) / 16000
     loud = (t % 1.0 < 0.5) * np.sin(2 * np.pi * 500 * t)
     segments = [("SIL" if k % 2 else "AA", k * 0.5, k * 0.5 + 0.5) for k in range(6)]
@@ -279,13 +271,10 @@ def sampler():
 
 def short_training(data, work, minutes):
     """A training of a few steps of two sequences."""
-    from realtalk_ros.training.expression.config import TrainingConfig
-
     return TrainingConfig(data=data, work=work, minutes=minutes, batch_size=2)
 
 
 def test_settings_are_saved_beside_the_weights(tmp_path):
-    pytest.importorskip("torch")
     config = short_training(tmp_path, tmp_path / "run", 1.5)
     saved = json.loads(config.save(tmp_path / "run").read_text())
     assert saved["minutes"] == 1.5 and saved["work"] == str(tmp_path / "run")
@@ -296,19 +285,11 @@ def test_settings_are_saved_beside_the_weights(tmp_path):
 @pytest.fixture
 def ticking(monkeypatch):
     """A clock by which a training step takes 0.2 s."""
-    pytest.importorskip("torch")
-    from realtalk_ros.training.expression import trainer
-
     ticks = itertools.count(0.0, 0.1)
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
 def test_phone_pretraining_recognises_phones_and_resumes(tmp_path, sampler, ticking):
-    import torch
-
-    from realtalk_ros.training.expression import pretrain_phones
-    from realtalk_ros.training.expression.dims import Dims
-
     data = sampler.datasets["real"]
     segments = data[0][1]
     dims = Dims(conv_width=16, dilations=(1, 2), look_ahead_steps=3)
@@ -341,12 +322,6 @@ def test_phone_pretraining_recognises_phones_and_resumes(tmp_path, sampler, tick
 
 @pytest.mark.parametrize("what", ["phones", "prior"])
 def test_what_is_resumed_learns_from_new_sequences(tmp_path, sampler, ticking, monkeypatch, what):
-    from realtalk_ros.training.expression.dims import Dims
-    from realtalk_ros.training.expression.model import ExpressionNet
-    from realtalk_ros.training.expression.pretrain_phones import PhonePretraining, pretrain_phones
-    from realtalk_ros.training.expression.pretrain_prior import PriorPretraining, pretrain_prior
-    from realtalk_ros.training.expression.sampler import Sampler
-
     dims = Dims(width=32, layers=1, conv_width=16, dilations=(1,), look_ahead_steps=3)
     draw, drawn_at = Sampler.draw_utterance, []
 
@@ -358,18 +333,20 @@ def test_what_is_resumed_learns_from_new_sequences(tmp_path, sampler, ticking, m
     for minutes in (0.01, 0.02):
         again, path = Sampler(sampler.datasets, 0), tmp_path / "checkpoint.pt"
         if what == "phones":
-            pretrain_phones(again, dims, path, PhonePretraining(minutes, batch_size=2))
+            pretrain_phones.pretrain_phones(
+                again, dims, path, pretrain_phones.PhonePretraining(minutes, batch_size=2)
+            )
         else:
-            pretrain_prior(
-                again, ExpressionNet(dims), path, PriorPretraining(minutes, batch_size=2)
+            pretrain_prior.pretrain_prior(
+                again,
+                ExpressionNet(dims),
+                path,
+                pretrain_prior.PriorPretraining(minutes, batch_size=2),
             )
     assert len(set(drawn_at)) == len(drawn_at) > 8
 
 
 def test_a_log_begins_anew_where_a_training_is_resumed(tmp_path):
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.training.expression.trainer import MetricLog
-
     training = SimpleNamespace(step=7, spent=60.0)
     log = MetricLog("step", training, every=5, path=tmp_path / "log.jsonl")
     for step in (8, 9, 10):
@@ -386,12 +363,6 @@ def test_a_log_begins_anew_where_a_training_is_resumed(tmp_path):
 def test_prior_pretraining_predicts_the_style_from_the_identity(
     tmp_path, sampler, ticking, ablation, learns
 ):
-    import torch
-
-    from realtalk_ros.training.expression import pretrain_prior
-    from realtalk_ros.training.expression.config import TrainingConfig
-    from realtalk_ros.training.expression.dims import Dims
-    from realtalk_ros.training.expression.model import ExpressionNet
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -412,10 +383,6 @@ def test_prior_pretraining_predicts_the_style_from_the_identity(
 def test_ablations_that_are_there_are_compared_with_the_full_network(
     tmp_path, sampler, ticking, capsys
 ):
-    import torch
-
-    from realtalk_ros.cli import main
-    from realtalk_ros.training.expression import train
 
     torch.set_num_threads(1)
     sampler.datasets["real"].save(tmp_path / "train_real_made_up.npz")
@@ -445,13 +412,6 @@ def test_ablations_that_are_there_are_compared_with_the_full_network(
 
 
 def test_convolutions_can_be_kept_and_foreign_ones_are_refused(tmp_path, sampler, ticking, capsys):
-    import torch
-
-    from realtalk_ros.cli import main
-    from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.training.expression import checkpoint, train
-    from realtalk_ros.training.expression.model import ExpressionNet
-
     torch.set_num_threads(1)
     sampler.datasets["real"].save(tmp_path / "train_real_made_up.npz")
     for kept in (True, False):
@@ -494,11 +454,6 @@ def write_video(path, steps=200, **instead):
 
 
 def test_the_end_of_a_video_is_held_out(tmp_path):
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression.sampler import SamplerSettings
-    from realtalk_ros.training.expression.samples import UNLABELLED
-    from realtalk_ros.training.expression.video_dataset import Video, VideoDataset
-
     weights = write_video(tmp_path / "speech" / "ann.npz")
     dataset, settings = VideoDataset(tmp_path), SamplerSettings()
     video = dataset.videos[0]
@@ -524,10 +479,6 @@ def test_the_end_of_a_video_is_held_out(tmp_path):
     {"speech": np.array([{}] * 200, object)},
 ], ids=["shape", "nan", "falls", "empty", "pickled"])  # fmt: skip
 def test_other_files_are_refused_as_videos_in_one_line(tmp_path, instead):
-    pytest.importorskip("scipy")
-    from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.training.expression.video_dataset import VideoDataset
-
     write_video(tmp_path / "speech" / "bad.npz", **instead)
     with pytest.raises(RealTalkError, match="bad.npz holds no video") as caught:
         VideoDataset(tmp_path)
@@ -538,10 +489,7 @@ def test_other_files_are_refused_as_videos_in_one_line(tmp_path, instead):
 
 def test_the_installed_network_learns_from_videos_alone(tmp_path, ticking):
     """From somebody whose mouth opens on audio that is no speech."""
-    torch = pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="export needs onnx")
-    from realtalk_ros.training.expression import checkpoint, evaluate, train
-    from realtalk_ros.training.expression.export import export
 
     write_video(tmp_path / "speech" / "ann.npz", 600)
     torch.set_num_threads(1)
@@ -563,10 +511,6 @@ def test_the_installed_network_learns_from_videos_alone(tmp_path, ticking):
 
 def test_only_windows_are_learned_to_be_read(tmp_path, ticking, capsys):
     """For people without one the network stays as it was."""
-    torch = pytest.importorskip("torch")
-    from realtalk_ros.cli import main
-    from realtalk_ros.training.expression import checkpoint, train
-
     write_video(tmp_path / "speech" / "ann.npz", 600)
     config = short_training(tmp_path, tmp_path / "run", 0.05)
     path = train.train(
@@ -589,10 +533,6 @@ def test_only_windows_are_learned_to_be_read(tmp_path, ticking, capsys):
 
 
 def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression import metrics
-    from realtalk_ros.training.speech_data.dataset import Speech, SpeechDataset
-
     pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
     data = SpeechDataset.of([Speech(pcm, SEGMENTS, "made up")] * 2)
     mel, segments, _ = data[0]
@@ -622,10 +562,6 @@ def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
 
 
 def test_a_set_of_several_people_has_a_report_of_each(monkeypatch):
-    pytest.importorskip("scipy")
-    from realtalk_ros.training.expression import metrics
-    from realtalk_ros.training.speech_data.dataset import Speech, SpeechDataset
-
     pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)  # 2.5 s
     data = SpeechDataset.of(
         Speech(20 * pcm if name == "loud" else pcm, SEGMENTS, name)
@@ -655,18 +591,12 @@ def test_a_set_of_several_people_has_a_report_of_each(monkeypatch):
 
 
 def test_ipa_is_converted_to_arpabet():
-    from realtalk_ros.training.speech_data.phones import from_ipa
-
     assert from_ipa("ˈaɪ") == ["AY"] and from_ipa("tʃ") == ["CH"] and from_ipa("yː") == ["UE"]
     assert from_ipa("(en)") == [] and from_ipa("ɔ̃") == ["AO"]
     assert from_ipa("b") == ["B"] and from_ipa("β") == ["BH"]
 
 
 def test_espeak_phones_have_times_and_stops_their_closure():
-    pytest.importorskip("scipy")
-    from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.training.speech_data import tts_engines
-
     try:
         speech = tts_engines.espeak().speak("a papa", "en-us")
     except RealTalkError:
