@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -52,10 +51,15 @@ class Browser:
         self._folder.cleanup()
 
 
-@cache
+_running: dict[bool, Browser] = {}
+
+
 def browser(sound_at_once: bool) -> Browser:
     """To start one takes a second, so all tests of a process share two."""
-    return Browser(*([SOUND_AT_ONCE] if sound_at_once else []))
+    found = _running.get(sound_at_once)
+    if found is None or found.process.poll() is not None:
+        found = _running[sound_at_once] = Browser(*([SOUND_AT_ONCE] if sound_at_once else []))
+    return found
 
 
 class Page:
