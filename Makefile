@@ -33,7 +33,7 @@ no_links = find $(1)/bin -type l -name 'python*' -delete 2>/dev/null
 # are. Of an installation that was interrupted, begun packages are forgotten: pip brings them again.
 forget_begun = test ! -e $(1)/.installing || find $(1) -path '*/site-packages/*.dist-info' -prune \
 	! -exec test -e {}/INSTALLER \; -exec rm -rf {} +
-begin = mkdir -p $(1) && rm -f $(1)/.installed && touch $(1)/.installing
+begin = mkdir -p $(1) && rm -f $(1)/.installed $(1)/.installing && touch $(1)/.installing
 end = mv $(1)/.installing $(1)/.installed
 # One installation at a time builds in this folder; who has waited looks what is still to be done.
 LOCK = $(shell flock -nE 0 Makefile true 2>/dev/null && echo flock Makefile)
