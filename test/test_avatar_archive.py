@@ -292,7 +292,8 @@ def test_whatever_is_damaged_nothing_is_half_written(good, tmp_path):
                       st.integers(0, len(data) - 1))  # fmt: skip
     into = tmp_path / "into"
 
-    @hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True,
+                         suppress_health_check=[hypothesis.HealthCheck.too_slow])  # fmt: skip
     @hypothesis.given(st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=6),
                       st.one_of(st.none(), place))  # fmt: skip
     def attempt(changes, cut):
