@@ -26,19 +26,27 @@ from realtalk_ros.rendering.generator import FaceInputs, Generator
 POINTS = np.zeros((68, 2))
 for eye, x in ((slice(36, 42), 70), (slice(42, 48), 150)):
     POINTS[eye] = np.array([[0, 6], [10, 0], [20, 0], [30, 6], [20, 12], [10, 12]]) + (x, 100)
+POINTS[[2, 31, 35, 14]] = (40, 160), (110, 160), (140, 160), (210, 160)
+SKIN = (90, 130, 170)
 
 
 @pytest.mark.parametrize(
-    "white, enamel",
+    "white, skin, enamel",
     [
-        ((130, 130, 140), (0.84, 0.87, 0.92)),  # of the study's light
-        ((130, 130, 130), (0.84, 0.87, 0.88)),  # its greenish whites are misread more than half
-        ((100, 130, 160), (0.70, 0.87, 1.0)),  # of lamplight
-        ((40, 140, 130), (0.65, 0.90, 0.91)),  # of a painting under old varnish: paler
+        ((130, 130, 140), SKIN, (0.84, 0.87, 0.92)),  # of the study's light
+        (
+            (130, 130, 130),
+            SKIN,
+            (0.84, 0.87, 0.88),
+        ),  # its greenish whites are misread more than half
+        ((100, 130, 160), SKIN, (0.70, 0.87, 1.0)),  # of lamplight
+        ((40, 140, 130), SKIN, (0.65, 0.90, 0.91)),  # of a painting under old varnish: paler
+        ((60, 120, 155), (55, 140, 220), (0.39, 0.80, 0.94)),  # of light that colours the skin, too
     ],
 )
-def test_teeth_follow_the_whites_of_the_eyes_but_are_never_green(white, enamel):
-    face = np.full((256, 256, 3), white, np.uint8)
+def test_teeth_follow_the_whites_of_the_eyes_but_are_never_green(white, skin, enamel):
+    face = np.full((256, 256, 3), skin, np.uint8)
+    face[95:120] = white
     found = plausible(expected_enamel(face, POINTS))
     assert np.abs(found - enamel).max() < 0.02
     assert found.dtype == np.float32
