@@ -32,15 +32,11 @@ ENDS = (-0.4, -0.27), (1.36, 1.2)
 ENDS_IN_GLASSES = (-0.3, -0.15), (1.22, 1.06)
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 # What makes a lid round: logarithms of its light over that of flat skin, each with its middle and
-# standard deviation from the outer corner to the inner one, and above the lower lid. Of the ball
-# below it, of the hollow at the inner corner, and of its edge; and how much redder it is, as its
-# skin is thin. Fitted to the blinks of seven filmed people (docs/experiments.md).
-LIGHT = (
-    (0.06, (0.46, 0.30), (0.44, 0.27)),
-    (-0.17, (1.01, 0.16), (0.16, 0.18)),
-    (-0.20, (0.56, 0.26), (0.04, 0.09)),
-)
-REDNESS = (0.05, (0.68, 0.49), (0.10, 0.13))
+# standard deviation from the outer corner to the inner one, and above the lower lid in shares of
+# the open eye's height. Of the hollow at the inner corner, and of its edge; and how much redder it
+# is, as its skin is thin. Fitted to the blinks of seven filmed people (docs/experiments.md).
+LIGHT = ((-0.17, (1.01, 0.15), (0.4, 0.45)), (-0.20, (0.56, 0.26), (0.0, 0.18)))
+REDNESS = (0.05, (0.68, 0.49), (0.25, 0.32))
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,8 @@ def skin_beside(
 
 def roundness(x: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """(H, W, 3) BGR: light and hue of a shut lid over those of flat skin, at x from the outer
-    corner to the inner one and at depth above the lower lid, each (H, W), in eye widths."""
+    corner to the inner one in eye widths, and at depth above the lower lid in shares of the open
+    eye's height, each (H, W)."""
 
     def bump(share: float, along: tuple[float, float], above: tuple[float, float]) -> np.ndarray:
         squares = ((x - along[0]) / along[1]) ** 2 + ((depth - above[0]) / above[1]) ** 2
@@ -181,7 +178,7 @@ def paint_lid(
         share = smoothstep(x, reach, end[0])
         shares = share[..., None]
         colour += shares * (skin_beside(image, eye, v, end) - colour)
-    colour = colour * roundness(x, depth)
+    colour = colour * roundness(x, depth / max(float((eye.upper - eye.lower).max()), 0.1))
     beyond = start - height
     cheek_x, cheek_y = eye.axes.to_template(u, v - CHEEK * width)
     pores = cv2.remap(image, cheek_x, cheek_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
