@@ -400,6 +400,23 @@ def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing()
     assert sum(piece.seconds for piece in heard) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["last alone", "last with sound"])
+def test_an_utterance_that_another_cuts_ends_there_and_delays_nothing(alone):
+    playout = AudioPlayout()
+    for at in (10.0, 10.1, 10.2, 10.3):
+        playout.push(chunk("a", at, last=not alone and at == 10.3).scheduled(at))
+    if alone:
+        playout.push(chunk("a", None, 0.0, last=True).scheduled(10.4))
+    playout.push(scheduled("b", 10.15, 0.3))
+    playout.confirm(10.15)
+    heard = [piece for k in range(30) for piece in playout.take(10.0 + k * SLICE)]
+    first = [piece.utterance for piece in heard].index("b")
+    assert [k for k, piece in enumerate(heard) if piece.last] == [first - 1]
+    assert sum(piece.seconds for piece in heard[:first]) == pytest.approx(0.15)
+    assert sum(piece.seconds for piece in heard[first:]) == pytest.approx(0.3)
+    assert heard[first].start == pytest.approx(10.15) and not playout.late
+
+
 def test_senders_without_ids_are_heard_again_after_a_pause():
     turns = TurnTaking()
     turns.put(chunk("", 10.0), 10.0)

@@ -147,15 +147,14 @@ class AudioPlayout:
             held.chunk = replace(held.chunk, start=held.chunk.start + seconds)
 
     def _cut(self, time: float) -> None:
-        """Drops what is played from `time` on."""
+        """Drops what is played from `time` on, but for the ends of utterances."""
         kept: deque[_HeldChunk] = deque()
         for held in self._held:
             chunk = held.chunk
-            count = math.floor((time - chunk.start) * chunk.sample_rate + 0.5)
-            if count >= len(chunk.pcm) or not len(chunk.pcm):
-                kept.append(held)
-            elif count > 0:
-                held.chunk = replace(chunk, pcm=chunk.pcm[:count])
+            count = max(0, math.floor((time - chunk.start) * chunk.sample_rate + 0.5))
+            pcm, start = chunk.pcm[:count], min(chunk.start, time)
+            if len(pcm) or chunk.last:
+                held.chunk = replace(chunk, pcm=pcm, start=start)
                 kept.append(held)
         self._held = kept
 
