@@ -728,6 +728,19 @@ def test_sound_that_comes_again_in_the_same_rhythm_is_no_clock_that_was_set_back
     assert (np.concatenate([piece.pcm for piece in pieces]) == np.concatenate(tone)).all()
 
 
+def test_chunks_that_others_overtook_are_no_clock_that_was_set_back():
+    """Or each of them would delay all that follows."""
+    turns, pieces = TurnTaking(), []
+    tone = np.split(np.sin(np.arange(6 * RATE) * (np.pi / 80)).astype(np.float32), 60)
+    order = np.arange(60)
+    order[10:50:4], order[11:50:4] = np.arange(11, 50, 4), np.arange(10, 50, 4)
+    for k, n in enumerate(order):
+        sent = 100 + 0.1 * k - 0.09 * (n < k)
+        turns.put(Chunk(tone[n], RATE, 100 + 0.1 * n, "a", n == 59), sent)
+        pieces += drain(turns, sent, ahead=1.0)
+    assert pieces[-1].start == pytest.approx(105.9)
+
+
 def played(sent, seconds=0.1):
     """(turns, lead, seconds played): of chunks without stamps, sent at these times."""
     turns, lead, total = TurnTaking(), [], 0.0

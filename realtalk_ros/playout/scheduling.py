@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.playout.interrupted_turns import is_continuous
-from realtalk_ros.playout.turn import MAX_SILENCE, Turn
+from realtalk_ros.playout.turn import MAX_SILENCE, REGULAR, Turn
 from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 # s by which a stamp may be ahead of now, or behind it, and is believed
@@ -133,6 +133,8 @@ def _set_back(turn: Turn, chunk: Chunk, stamp: float, sent: float) -> float:
     back, pause = turn.next_stamp - stamp, sent - turn.last_sent
     if back <= STAMP_TOLERANCE or not (np.abs(turn.last_pcm) > QUIET).any():
         return 0.0
+    if turn.missing is not None and abs(stamp - turn.missing) <= REGULAR:
+        return 0.0  # others overtook it
     # Of another machine, `sent` goes back with its clock.
     shortest, longest = chunk.seconds / 2, 2 * chunk.seconds + STAMP_TOLERANCE
     in_time = any(shortest <= since <= longest for since in (pause, pause + back))

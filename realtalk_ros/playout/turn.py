@@ -50,6 +50,7 @@ class Turn:
         self.ended = False  # its `last` was
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
+        self.missing: float | None = None  # the stamp from which on sound was left out last
         self.gap: _Gap | None = None  # the latest
         self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
         self.stamped = 0  # chunks with stamps
@@ -136,6 +137,7 @@ class Turn:
         self.stamped += 1
         if self.next_stamp is not None and abs(stamp - self.next_stamp) > REGULAR:
             self.irregular += 1
+            self.missing = self.next_stamp if stamp > self.next_stamp else self.missing
         self.next_stamp = stamp + seconds
 
     def close_gap(self, start: float) -> None:
