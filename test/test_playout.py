@@ -385,6 +385,19 @@ def test_an_interrupt_leaves_no_end_over():
     assert ended_at(turns, np.arange(13, 40, 0.1)) == {}
 
 
+@pytest.mark.parametrize("after", [0.05, 0.5, 40.0])
+def test_the_end_of_what_was_interrupted_is_not_passed_on(after):
+    """It may come under the name of the answer."""
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, last=False)
+    drain(turns, 10.95)
+    assert turns.interrupt(11.0) == ["a"]
+    turns.put(chunk("a", None, 0.0, last=True), 11.0 + after)
+    assert ended_at(turns, 11.0 + after + np.arange(0, 20, 0.1)) == {}
+    say(turns, "a", 100.0, 1.0, now=99.9)  # the answer
+    assert sum(piece.seconds for piece in drain(turns, 100.0)) == pytest.approx(1)
+
+
 def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing():
     playout = AudioPlayout()
     end = Chunk(np.zeros(0, np.float32), RATE, None, "a", True)

@@ -108,7 +108,8 @@ class InterruptedTurns:
         turn = self._turns.get(key)
         if turn is None:
             return False
-        more = turn.continues_with(chunk, sent)
+        # An answer does not begin with its end.
+        more = not len(chunk.pcm) or turn.continues_with(chunk, sent)
         if chunk.last or not more:
             del self._turns[key]
             return more
