@@ -413,6 +413,23 @@ def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing()
     assert sum(piece.seconds for piece in heard) == pytest.approx(0.3)
 
 
+def test_an_end_that_is_known_late_does_not_hold_up_who_waited_for_it():
+    """As with `policy: queue` of a sender that never says `last`."""
+    turns, playout, heard = TurnTaking("queue"), AudioPlayout(), []
+    say(turns, "a", 10.0, 0.5, now=9.9, last=False)
+    say(turns, "b", 10.0, 0.5, now=9.9)
+    for now in np.arange(9.9, 12, 0.01):
+        while (piece := turns.take(now, 1.0)) is not None:
+            for name in turns.take_ended(now):
+                playout.push(chunk(name, None, 0.0, last=True).scheduled(now))
+            playout.push(piece)
+            playout.confirm(piece.start)
+        heard += playout.take(now - 0.2)
+    sound = {name: sum(c.seconds for c in heard if c.utterance == name) for name in "ab"}
+    assert sound == pytest.approx({"a": 0.5, "b": 0.5}) and not playout.late
+    assert [piece.utterance for piece in heard if piece.last] == ["a", "b"]
+
+
 @pytest.mark.parametrize("alone", [True, False], ids=["last alone", "last with sound"])
 def test_an_utterance_that_another_cuts_ends_there_and_delays_nothing(alone):
     playout = AudioPlayout()

@@ -47,8 +47,8 @@ class AudioPlayout:
     def push(self, chunk: ScheduledChunk) -> bool:
         """Takes a chunk; True if a new segment of audio begins with it."""
         start = chunk.start
-        if not len(chunk.pcm):  # only says that an utterance has ended: after what waits
-            self._held.append(_HeldChunk(chunk, self._segment, confirmed=True))
+        if not len(chunk.pcm):  # only says that an utterance has ended: at once after what waits
+            self._held.append(_HeldChunk(chunk, self._segment))
             return False
         new = not self.follows(start)
         if new:
@@ -83,7 +83,8 @@ class AudioPlayout:
         while self._held:
             held = self._held[0]
             chunk, overdue = held.chunk, time - held.chunk.start
-            if chunk.start >= until - 1e-6 or (not held.confirmed and overdue <= MAX_DELAY):
+            waits = chunk.start >= until - 1e-6 or (not held.confirmed and overdue <= MAX_DELAY)
+            if waits and len(chunk.pcm):
                 break
             count = min(len(chunk.pcm), math.ceil((until - chunk.start) * chunk.sample_rate - 1e-6))
             if count < len(chunk.pcm):
