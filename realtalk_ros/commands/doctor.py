@@ -235,7 +235,8 @@ def ros_hint() -> str:
 
 
 def starts_ros() -> bool:
-    """Whether it starts where it is. One that lacks the RMW ends the process that imports it."""
+    """Whether ROS 2 starts, or is not installed. In a process of its own: where the RMW that is set
+    is missing, importing it ends the process."""
     code = "try: import rclpy\nexcept ImportError: raise SystemExit(0)\nrclpy.init()"
     command = [sys.executable, "-c", code]
     return not subprocess.run(command, capture_output=True, check=False).returncode

@@ -58,6 +58,7 @@ class RestingLids(NamedTuple):
         openness = np.maximum(1 + widening / (1 - SHUT), 0)
         if (most := openness[MIDDLE].max()) < 1:  # the corners close, too
             openness = np.minimum(openness, most)
+        # Squared: lids that are half shut stay nearly where the face model has them.
         target_middle += self.rise * np.maximum(1 - openness, 0)[MIDDLE].mean() ** 2
         curves = np.empty((5, SAMPLES), np.float32)
         curves[0], curves[1] = target_middle + half * openness, target_middle - half * openness
