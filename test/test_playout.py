@@ -316,6 +316,16 @@ def test_an_interrupt_names_who_has_paused_and_not_ended(last, at, named):
     assert turns.interrupt(at) == []
 
 
+@pytest.mark.parametrize("at, named", [(10.2, ["a", "b"]), (10.6, ["a", "b"]), (10.8, ["b"])])
+def test_an_interrupt_names_who_is_still_heard_while_the_next_is_prepared(at, named):
+    turns = TurnTaking("queue")
+    say(turns, "a", 10.0, 0.5, now=9.9)
+    say(turns, "b", 10.0, 2.0, now=9.9)
+    assert {piece.utterance for piece in drain(turns, 10.0, ahead=1.0)} == {"a", "b"}
+    turns.shift(5.0)
+    assert turns.interrupt(at + 5) == named and turns.interrupt(at + 5) == []
+
+
 def ended_at(turns, times):
     """Which utterances end without sound, and when they are known to."""
     found = {}

@@ -58,6 +58,8 @@ class TurnTaking:
         self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._unended: dict[str, float] = {}  # whose `last` did not come, and since when they rest
         self._ended: list[str] = []  # whose end is to be passed on without sound
+        # Names of utterances that were handed out whole, and when their sound ends.
+        self._handed_out: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._last_take = math.inf  # when `take` was called last
         self._fragments = 0  # in a row, up to the utterance that ended last
         self._singles = 0  # chunks in a row that are short utterances of their own
@@ -183,6 +185,7 @@ class TurnTaking:
     def _leave(self, now: float) -> None:
         """The first turn has nothing more to be played."""
         turn = self._turns.popleft()
+        self._handed_out.append((turn.utterance, turn.end))
         if turn.closed and not turn.ended:  # the utterance that replaced it cut its end off
             self._ended.append(turn.utterance)
         elif not turn.closed:
@@ -203,13 +206,18 @@ class TurnTaking:
         """Drops everything. Returns the utterances that were played or waited, of which chunks that
         still come are ignored, and those that paused so lately that they may go on."""
         paused = [utterance for utterance, when in self._unfinished if now - when < PAUSE]
-        ended = [*self.utterances, *paused]
+        ended = [*self._still_heard(now), *self.utterances, *paused]
         for turn in self._turns:
             self._end(turn, now)
         self._turns.clear()
-        self._unfinished.clear()
-        self._unended.clear()
+        for names in (self._unfinished, self._unended, self._handed_out):
+            names.clear()
         return list(dict.fromkeys(ended))
+
+    def _still_heard(self, now: float) -> list[str]:
+        """Those before the ones that wait, whose sound may not be over, as the face is shown later
+        than it is processed: an interrupt ends it."""
+        return [utterance for utterance, end in self._handed_out if end > now - MAX_SILENCE]
 
     def accept_again(self, utterance: str, sender: str = "") -> None:
         """`utterance` answers: its chunks are played though it was interrupted."""
@@ -225,6 +233,9 @@ class TurnTaking:
             ((utterance, when + seconds) for utterance, when in self._unfinished), maxlen=UNFINISHED
         )
         self._unended = {name: when + seconds for name, when in self._unended.items()}
+        self._handed_out = deque(
+            ((utterance, end + seconds) for utterance, end in self._handed_out), maxlen=UNFINISHED
+        )
         self._last_take += seconds
 
     def _find_turn(self, chunk: Chunk, sender: str, sent: float) -> tuple[Turn, bool]:
