@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import base64
+import json
 import shutil
 import subprocess
 import tempfile
@@ -84,15 +85,22 @@ class Page:
                 f"{shared.address}/devtools/page/{target['targetId']}", max_msg_size=0
             )
 
-        self._loop.run_until_complete(connect())
-        self.call("Page.navigate", url=url)
+        try:
+            self._loop.run_until_complete(asyncio.wait_for(connect(), 60))
+            self.call("Page.navigate", url=url)
+        except BaseException:  # nothing of it is to stay in the browser that others share
+            self.__exit__()
+            raise
 
     async def _ask(self, method: str, **parameters) -> dict:
         self._count += 1
         number = self._count
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        while (answer := await self._socket.receive_json()).get("id") != number:
-            pass
+        answer: dict = {}
+        while answer.get("id") != number:
+            message = await self._socket.receive()
+            assert isinstance(message.data, str), f"chromium or its page has ended: {message}"
+            answer = json.loads(message.data)
         assert "error" not in answer, answer
         return answer["result"]
 
