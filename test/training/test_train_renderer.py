@@ -36,6 +36,7 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     evaluate,
     evaluate_smiles,
     image_metrics,
+    landmark_net,
     lip_detector,
     losses,
     lpips,
@@ -96,6 +97,16 @@ def perceptual_net(data, tmp_path_factory):
     train_landmarks.run(arguments(train_landmarks, **options))
     assert (out / "evaluation.pt").exists()
     return out / "perceptual.pt"
+
+
+def test_a_landmark_network_of_another_version_is_refused(perceptual_net, tmp_path):
+    saved, path = torch.load(perceptual_net, weights_only=True), tmp_path / "perceptual.pt"
+    weights = {f"old.{name}": value for name, value in saved["model"].items()}
+    for other in ({"plan": {}, "reader": weights}, {**saved, "model": weights},
+                  {**saved, "dimensions": {"size": 1, "of_old": 2}}):  # fmt: skip
+        torch.save(other, path)
+        with pytest.raises(RealTalkError, match="another version: delete it, and run"):
+            landmark_net.load(path)
 
 
 def test_training_lowers_the_losses_and_resumes(data, perceptual_net, tmp_path):

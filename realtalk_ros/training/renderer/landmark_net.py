@@ -110,11 +110,16 @@ def soft_argmax(logits: Tensor) -> Tensor:
 
 
 def load(path: Path, device: str = "cpu") -> LandmarkNet:
-    """A trained network, frozen. Raises RealTalkError where there is none."""
+    """A trained network, frozen. Raises RealTalkError where there is none of this version."""
     if not path.is_file():
         raise RealTalkError(f"no landmark network {path}: run `realtalk train landmarks` first")
     saved = checkpoint.load(path, device)
-    net = LandmarkNet(Dimensions(**saved["dimensions"]))
+    try:
+        net = LandmarkNet(Dimensions(**saved["dimensions"]))
+        net.load_state_dict(saved["model"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RealTalkError(
+            f"{path} is of another version: delete it, and run `realtalk train landmarks` again"
+        ) from error
     net = net.to(device, memory_format=torch.channels_last)
-    net.load_state_dict(saved["model"])
     return net.eval().requires_grad_(False)
