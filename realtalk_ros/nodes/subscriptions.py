@@ -18,12 +18,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
 from realtalk_ros.nodes.qos import SubscriptionEventCallbacks, overridable
-from realtalk_ros.playout.clock import ClockJumpDetector
+from realtalk_ros.playout.clock import UNDER_WAY, ClockJumpDetector
 from realtalk_ros.playout.message_merger import MAX_WAIT, MessageMerger, Received
 
 MAX_BATCH = 2000  # messages taken at once
 TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
-CLOCK_SET = 0.5  # s after this machine's clock was set in which messages come that were sent before
 CHECK_EVERY = 0.1  # s between two checks for a stall, and for messages that are held
 STALL = 0.4  # s without a check that are a stall of this process
 REOPENED = 6.0  # s for which the second subscription stays open after a stall
@@ -87,7 +86,7 @@ class BatchedSubscription:
             self._clock_set_at = steady
         sent = [info.get("source_timestamp") or now for _, info in taken]
         queued = [(now - (info.get("received_timestamp") or now)) * 1e-9 for _, info in taken]
-        if steady - self._clock_set_at < CLOCK_SET:  # of what was sent before, nothing is known
+        if steady - self._clock_set_at < UNDER_WAY:  # of what was sent before, nothing is known
             return [
                 Received(message, 0.0, _number(info), when)
                 for (message, info), when in zip(taken, sent, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
 SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
+UNDER_WAY = 0.5  # s after this machine's clock was set in which comes what was sent before
 
 
 class ClockJumpDetector:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
+from realtalk_ros.playout.clock import UNDER_WAY
 from realtalk_ros.playout.jitter_buffer import DueFrame, JitterBuffer
 from realtalk_ros.playout.reset_pairs import ResetPairs
 from realtalk_ros.playout.speaking import SpeakingState
@@ -22,7 +23,6 @@ from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
 MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
 MIN_CHANGE = 0.003  # s, the lead is not changed by less
-CLOCK_SET = 0.5  # s after the clock was set in which something may come that was stamped before
 WAITING = 3  # expressions, more than of live speech
 
 
@@ -62,7 +62,7 @@ class FacePlayout:
     def _moved(self, when: float, follows: Callable[[float], bool]) -> float:
         """The time of what comes, s: it is moved with the clock where it was stamped before that
         was set, so that it `follows` what came before only then."""
-        if time.monotonic() - self._jumped_at > CLOCK_SET or follows(when):
+        if time.monotonic() - self._jumped_at > UNDER_WAY or follows(when):
             return when
         moved = when + self._jump
         return moved if follows(moved) else when

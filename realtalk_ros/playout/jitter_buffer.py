@@ -21,7 +21,7 @@ RELAX_TIME = 0.045  # s, time constant with which the face relaxes when expressi
 BLEND = 0.12  # s in which one utterance's face turns into that of another that replaces it
 NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen again
 CAPACITY = 3000  # expressions, two minutes at 25 fps
-CLOCK_SET = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
+CLOCK_AHEAD = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
 ROUNDING = 1e-3  # of a frame: in 2026, 1e-5 of it is lost between its number and its time
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
@@ -144,7 +144,7 @@ class JitterBuffer:
             elif step <= 0:
                 return None
         self._frame_time = frame / self.fps
-        if step > CLOCK_SET * self.fps:
+        if step > CLOCK_AHEAD * self.fps:
             step = 1
         expression = self._sample(self._frame_time)
         utterance, speech = "", 0.0
