@@ -37,6 +37,9 @@ LOOK_AHEAD = 0.16
 STEP_FILES = {
     LOOK_AHEAD: STEP_FILE, 0.1: "expression_step_100.onnx", 0.06: "expression_step_60.onnx",
 }  # fmt: skip
+# Computes with weights of 8 bits, made of those of STEP_FILE, whose place it may take
+# (expression/eight_bits.py).
+EIGHT_BIT_FILE = "expression_step_8bit.onnx"
 LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks

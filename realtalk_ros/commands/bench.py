@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,6 +23,9 @@ from tqdm import tqdm
 from realtalk_ros.commands.face_arguments import add_avatar, add_device
 from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
+
+if TYPE_CHECKING:
+    from realtalk_ros.expression.onnx_model import ExpressionModel
 
 FPS = 25.0
 SIZE = 512  # pixels
@@ -104,7 +107,7 @@ def measure(
     from realtalk_ros import onnx_session
 
     load_average = os.getloadavg()  # before this adds to it
-    calls, look_ahead, load = prepare(device, threads, avatar, look_ahead)
+    calls, expression, load = prepare(device, threads, avatar, look_ahead)
     stages, frames, speed = {}, 0, 0.0
     for name, call in tqdm(calls.items(), desc="bench", disable=None, leave=False):
         times, items = clock(call)
@@ -124,7 +127,8 @@ def measure(
         "frames_per_second": round(speed, 1),
         "realtime_factor": round(speed / FPS, 2),
         "reference_gflops": round(REFERENCE_FLOP / conv["median_ms"] / 1e6, 1),
-        "look_ahead_ms": round(1000 * look_ahead, 1),
+        "look_ahead_ms": round(1000 * expression.look_ahead, 1),
+        "bits_of_transformer_weights": expression.weight_bits,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
         "model_mb": {
             path.stem: round(path.stat().st_size / 1e6, 2)
@@ -139,9 +143,9 @@ def measure(
 
 def prepare(
     device: str, threads: int, avatar: str, look_ahead: float
-) -> tuple[dict[str, Callable[[int], Any]], float, dict[str, float]]:
-    """Loads everything. Returns the i-th call of each stage by its name, the look-ahead of the
-    transformer in s, and what loading took in ms."""
+) -> tuple[dict[str, Callable[[int], Any]], ExpressionModel, dict[str, float]]:
+    """Loads everything, the transformer as the nodes do. Returns the i-th call of each stage by its
+    name, the transformer, and what loading took in ms."""
     from realtalk_ros import onnx_session
     from realtalk_ros.audio.log_mel import HOP, AudioFrontEnd
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
@@ -162,7 +166,8 @@ def prepare(
         return made
 
     expression = loaded(
-        "expression", lambda: ExpressionModel(providers=providers, look_ahead=look_ahead)
+        "expression",
+        lambda: ExpressionModel(providers=providers, look_ahead=look_ahead, eight_bits=True),
     )
     face = loaded("avatar", lambda: Avatar.load(avatar))
     renderer = loaded("renderer", lambda: FaceRenderer(face, SIZE, providers, threads))
@@ -191,11 +196,11 @@ def prepare(
             picture, renderer.begin(i % renderer.template_count, turned)
         ),
         "frame_alone": lambda i: list(alone.push(Chunk(whole(i), SAMPLE_RATE))),
-        # As `realtalk speak` makes them: beside a frame the transformer runs for the next one.
+        # As of speech that is known before: beside a frame the transformer runs for the next one.
         "whole_frame": lambda _: [pipeline.render(next(speaking))],
         "reference_conv": lambda _: reference.run(None, {"x": reference_input}),
     }
-    return calls, expression.look_ahead, load
+    return calls, expression, load
 
 
 def clock(call: Callable[[int], Any]) -> tuple[list[float], int]:
@@ -224,7 +229,7 @@ def endure(hours: float, device: str = "cpu") -> dict[str, float]:
     from realtalk_ros.contracts import SAMPLE_RATE
     from realtalk_ros.expression.onnx_model import ExpressionModel
 
-    model = ExpressionModel(providers=onnx_session.providers_for(device))
+    model = ExpressionModel(providers=onnx_session.providers_for(device), eight_bits=True)
     stream, front_end = model.stream(model.prior()), AudioFrontEnd(SAMPLE_RATE)
     audio = pieces(read_audio(SAMPLE_CLIP)[0], 2 * HOP)
     steps = max(10, round(hours * 3600 * SAMPLE_RATE / (2 * HOP)))
@@ -321,11 +326,12 @@ def table(report: dict[str, Any]) -> str:
     here = report["machine"]
     sizes = ", ".join(f"{name} {size}" for name, size in report["model_mb"].items())
     rows += [
-        "in a row: beside each frame the transformer runs for the next, as in `realtalk speak`;",
+        "in a row: beside each frame the transformer runs for the next, as of speech known before;",
         "alone: one after the other, as long as a frame takes whose sound has just come",
         "",
         f"{report['frames_per_second']} frames a second, {report['realtime_factor']} x real time "
-        f"at {FPS:g} fps; the transformer hears {report['look_ahead_ms']:g} ms ahead",
+        f"at {FPS:g} fps; the transformer hears {report['look_ahead_ms']:g} ms ahead, "
+        f"with weights of {report['bits_of_transformer_weights']} bits",
         f"reference convolution: {report['reference_gflops']} GFLOP/s",
         f"peak memory {report['peak_memory_mb']:.0f} MB; loading: "
         + ", ".join(f"{name} {ms:.0f} ms" for name, ms in report["load_ms"].items()),

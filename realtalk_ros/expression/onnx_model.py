@@ -3,7 +3,8 @@
 of 20 ms.
 
 Most of a run's time goes into reading the weights, 19 MB, so several steps in one run (`max_steps`
-in the file's metadata) cost little more than one.
+in the file's metadata) cost little more than one. With weights of 8 bits it takes less
+(eight_bits.py).
 
 The look-ahead, 162.5 ms, is in the file's metadata, as it is fixed in training (`look_ahead` in
 training/expression/dims.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop. The
@@ -38,6 +39,7 @@ from realtalk_ros.contracts import (
     STEP_FILES,
 )
 from realtalk_ros.errors import ModelError, NetworkError, first_line
+from realtalk_ros.expression.eight_bits import faster_in_eight_bits
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.paths import is_file
@@ -93,8 +95,12 @@ class ExpressionModel:
         providers: Sequence[str] | None = None,
         threads: int = 1,
         look_ahead: float = LOOK_AHEAD,
+        *,
+        eight_bits: bool = False,
     ):
-        """look_ahead: s, one of STEP_FILES.
+        """look_ahead: s, one of STEP_FILES. eight_bits: whether weights of 8 bits are used on the
+        CPU, where that is faster: for live speech, as frames then depend a little (weights by 0.001
+        or so) on the machine, and on how the sound is cut into chunks.
 
         Raises ModelError if a file is missing, damaged, or of another version.
         """
@@ -118,6 +124,11 @@ class ExpressionModel:
                 f"{folder}/{step_file} was made for another {STEP_FILE}: "
                 "make it again by `realtalk train look-ahead`"
             )
+        self.weight_bits = 32  # of most of the weights
+        on_cpu = tuple(providers or PROVIDERS["cpu"]) == PROVIDERS["cpu"]
+        may = eight_bits and on_cpu and step_file == STEP_FILE
+        if may and (faster := faster_in_eight_bits(self._step, folder, threads)):
+            self._step, self.weight_bits = faster, 8
         # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
         self.look_ahead_steps = int(properties["delay_steps"])

@@ -144,12 +144,13 @@ class ExpressionEngine:
         if self.pipeline is not None:
             self.pipeline.shift(seconds)
 
-    def _load(self, settings: ModelSettings) -> LoadedModel:
+    def _load(self, settings: ModelSettings, eight_bits: bool = True) -> LoadedModel:
         model = ExpressionModel(
             Path(settings.model_dir) if settings.model_dir else None,
             onnx_session.providers_for(settings.device),
             settings.threads,
             settings.look_ahead,
+            eight_bits=eight_bits,
         )
         person = Avatar.load(settings.avatar)
         prior = model.prior(person.identity, person.reference_expressions)
@@ -171,4 +172,4 @@ class ExpressionEngine:
         )
         self.pipeline.reset()
         onnx_session.forget_sessions()  # it is broken: a new one is opened
-        self._use(self._load(replace(self.settings, device="cpu")))
+        self._use(self._load(replace(self.settings, device="cpu"), eight_bits=False))

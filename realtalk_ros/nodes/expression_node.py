@@ -358,6 +358,7 @@ class ExpressionNode(FaceNode):
         }
         if self.engine.pipeline is not None:
             values["look_ahead_ms"] = self.engine.pipeline.model.look_ahead * 1e3
+            values["bits_of_weights"] = self.engine.pipeline.model.weight_bits
             values.update(self.engine.pipeline.counts)
         values.update(self.engine.checksums)
         return values

@@ -18,8 +18,9 @@ from realtalk_ros.audio import log_mel  # noqa: E402
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.behaviour import emotion  # noqa: E402
 from realtalk_ros.cli import main  # noqa: E402
-from realtalk_ros.contracts import EXPRESSION_RATE  # noqa: E402
+from realtalk_ros.contracts import EIGHT_BIT_FILE, EXPRESSION_RATE  # noqa: E402
 from realtalk_ros.errors import ModelError, RealTalkError  # noqa: E402
+from realtalk_ros.expression import eight_bits  # noqa: E402
 from realtalk_ros.expression.onnx_model import STATE, ExpressionModel  # noqa: E402
 from realtalk_ros.face_model import arkit, lips  # noqa: E402
 from realtalk_ros.training.expression import (  # noqa: E402
@@ -178,6 +179,22 @@ def test_the_installed_network_is_exported_as_it_was(tmp_path):
     assert len(exported) == len(shipped) > 400
     for a, b in zip(exported, shipped, strict=True):
         np.testing.assert_array_equal(a, b)
+    # It only refers to the weights.
+    assert (tmp_path / EIGHT_BIT_FILE).stat().st_size < 1e5
+
+
+def test_an_exported_network_computes_in_eight_bits_what_it_computes_else(tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="export needs onnx")
+
+    torch.manual_seed(0)
+    export(ExpressionNet(), tmp_path)
+    monkeypatch.setattr(eight_bits, "WORTH_IT", np.inf)
+    mel = np.random.default_rng(0).normal(0, 0.5, (80, 80)).astype(np.float32)
+    single, eight = (
+        model.stream(model.prior()).push(mel).lips
+        for model in (ExpressionModel(tmp_path), ExpressionModel(tmp_path, eight_bits=True))
+    )
+    assert 1e-6 < np.abs(single - eight).max() < 0.02 * np.abs(single).max()
 
 
 def test_files_of_another_version_are_not_loaded(tmp_path):

@@ -3,9 +3,9 @@
 
 expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one or a few steps
 of 20 ms of audio, and carries its caches from run to run. Files of shorter look-aheads
-(`export_look_ahead`) refer to its weights. Each initializer is a parameter of
-ExpressionNet by name, in the form that training/common/onnx_weights.py describes:
-`checkpoint.load_onnx` reads them back.
+(`export_look_ahead`), and the one that computes in 8 bits, refer to its weights. Each initializer
+of the first two is a parameter of ExpressionNet by name, in the form that
+training/common/onnx_weights.py describes: `checkpoint.load_onnx` reads them back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from realtalk_ros import checksums
 from realtalk_ros.contracts import (
+    EIGHT_BIT_FILE,
     EXPRESSION_VERSION,
     MEL_STEP,
     N_MELS,
@@ -36,6 +37,15 @@ from realtalk_ros.training.expression.sound_predictor import SoundPredictor
 
 if TYPE_CHECKING:
     import onnx
+
+
+# Matrices that stay in single precision where others are of 8 bits: an eighth of the weights. With
+# these in 8 bits, too, a face's weights would be off by 1.7 times as much.
+SINGLE_PRECISION = (
+    "stem.2.", "acoustic_encoder.in_proj.", "acoustic_encoder.out_proj.",
+    "acoustic_encoder.blocks.0.", "acoustic_encoder.blocks.1.out_proj.",
+    "acoustic_encoder.blocks.9.out_proj.", "face_head.", "lip_head.",
+)  # fmt: skip
 
 
 class _PriorGraph(nn.Module):
@@ -86,12 +96,14 @@ def step_graph(net: ExpressionNet, predictor: SoundPredictor | None = None) -> G
 
 
 def export(net: ExpressionNet, folder: Path) -> list[Path]:
-    """Writes both files and SHA256SUMS into `folder`; returns the files."""
+    """Writes FILES, EIGHT_BIT_FILE and SHA256SUMS into `folder`; returns the former two."""
     folder.mkdir(parents=True, exist_ok=True)
     net = net.float().eval()
     paths = [folder / name for name in FILES]
     for path, graph in zip(paths, (prior_graph(net), step_graph(net)), strict=True):
-        _save(_onnx(graph, path), net.dims, path)
+        model = _onnx(graph, path)
+        _save(model, net.dims, path)
+    _save_in_eight_bits(model, net.dims, folder)
     checksums.write(folder)
     return paths
 
@@ -124,6 +136,18 @@ def _onnx(graph: Graph, path: Path) -> onnx.ModelProto:
     onnx_weights.fold_transposes(model)
     onnx_weights.store_weights_as_fp16(model)
     return model
+
+
+def _save_in_eight_bits(model: onnx.ModelProto, dims: Dims, folder: Path) -> None:
+    """Lets `model`, the STEP_FILE of `folder`, compute in 8 bits, and writes it into a file of its
+    own, which reads the weights of STEP_FILE."""
+    from realtalk_ros.training.common import onnx_eight_bits, onnx_weights
+
+    onnx_eight_bits.compute_in_eight_bits(model, SINGLE_PRECISION)
+    onnx_weights.shorten_names(model)
+    onnx_weights.refer_to(model, folder / STEP_FILE)
+    base = {"base_sha256": checksums.sha256(folder / STEP_FILE)}
+    _save(model, dims, folder / EIGHT_BIT_FILE, **base)
 
 
 def _save(
