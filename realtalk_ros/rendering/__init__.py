@@ -14,6 +14,7 @@ mouth       mouth: the map of its interior, by mouth_model, human_teeth, gum_lin
             oral_cavity: the light in it, by mouth_tables, lip_shadow, tooth_relief and softness;
             enamel_colour, own_teeth: of photographs; monochrome: of those without colours;
             flat_mouth: of drawings
+cheeks      cheeks: how a smile raises them, and the light on them
 head        moving_person: how it moves, by head_depth and person_mask; head_warp: that in an image
 images      compositor: template and face in one; fine_templates, sampling_grid, added_layer: what
             it draws of them; still_background: what is behind; cutout, background: what else may

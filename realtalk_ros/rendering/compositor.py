@@ -206,6 +206,10 @@ class Compositor:
             face.sampling_grid, unmoved(CROP_SIZE), self._movement, strict=True
         ):
             cv2.multiply(cv2.subtract(position, own, dst=movement), moving, dst=movement)
+        for smile, cheek in face.cheeks:
+            for movement, raised in zip(self._movement, cheek.movement, strict=True):
+                here = movement[cheek.box]
+                cv2.scaleAdd(raised, smile, here, dst=here)
         self._added.draw(face, mask)
 
 

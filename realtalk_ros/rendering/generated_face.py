@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from realtalk_ros.rendering.boxes import Box
 
 
 class Lids(NamedTuple):
@@ -15,6 +18,15 @@ class Lids(NamedTuple):
     layers: np.ndarray  # (S, S, 2) uint8, see `ClosingLid.layers` in eyes.py
     rows: slice  # in which they are not 0
     columns: slice
+
+
+class Cheek(NamedTuple):
+    """One cheek of a template at a smile of 1 (cheeks.py)."""
+
+    box: Box  # of the networks' crop, in which it moves
+    movement: np.ndarray  # (2, h, w) float32: x and y by which a pixel's source lies elsewhere
+    cells: Box  # of `GeneratedFace.change`
+    light: np.ndarray  # (ch, cw, 4) float32 BGR levels that are added there, and 0
 
 
 @dataclass(frozen=True)
@@ -30,3 +42,4 @@ class GeneratedFace:
     # and closing lids over them.
     sampling_grid: np.ndarray
     lids: Lids | None
+    cheeks: Sequence[tuple[float, Cheek]]  # that are raised, and how far, 0..1

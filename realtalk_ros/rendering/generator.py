@@ -33,8 +33,9 @@ from realtalk_ros.errors import ModelError
 from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatars, reference_images
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
+from realtalk_ros.rendering.cheeks import Cheeks
 from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
-from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
+from realtalk_ros.rendering.generated_face import Cheek, GeneratedFace, Lids
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import MouthOpening
@@ -105,6 +106,11 @@ class Generator:
         self._retouching = [
             Retouching(avatar, geometry, shown)
             for avatar, geometry, shown in zip(avatars, self.geometry, teeth, strict=True)
+        ]
+        # Of drawings and machines nobody knows how they smile.
+        self._cheeks = [
+            Cheeks.of(avatar, geometry) if look == "lifelike" else None
+            for avatar, geometry, look in zip(avatars, self.geometry, looks, strict=True)
         ]
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
         self._landmarks = encoded.landmarks
@@ -234,7 +240,8 @@ class Generator:
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
         batch.generator.run()
-        made = batch.faces(lids())
+        cheeks = [self._raised_cheeks(*one) for one in zip(weights, faces, strict=True)]
+        made = batch.faces(lids(), cheeks)
         drawn_faces = zip(weights, faces, made, lights(), openings, strict=True)
         for w, face, drawn, light, opening in drawn_faces:
             self._retouching[face.avatar].apply(drawn, w, face.template, light, opening)
@@ -248,6 +255,10 @@ class Generator:
             self._retouching[face.avatar].light_in_mouth(interior[MOUTH], face.template, opening)
             for face, interior, opening in zip(faces, interiors, openings, strict=True)
         ]
+
+    def _raised_cheeks(self, weights: np.ndarray, face: FaceInputs) -> list[tuple[float, Cheek]]:
+        cheeks = self._cheeks[face.avatar]
+        return cheeks.raised(weights, face.template) if cheeks is not None else []
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
@@ -274,8 +285,10 @@ class _Batch:
             images = warp(template, grid, self._warped[k]), self.interiors[k]
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
-    def faces(self, lids: Sequence[Lids | None]) -> list[GeneratedFace]:
-        """What came of the run, and of the eyes."""
+    def faces(
+        self, lids: Sequence[Lids | None], cheeks: Sequence[list[tuple[float, Cheek]]]
+    ) -> list[GeneratedFace]:
+        """What came of the run, with the eyes and cheeks of each face."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
         side = MOUTH_CROP[2]
         return [
@@ -287,6 +300,7 @@ class _Batch:
                 mouth_interior=self.interiors[k].copy(),
                 sampling_grid=self.sampling_grids[k],
                 lids=lids[k],
+                cheeks=cheeks[k],
             )
             for k in range(len(lids))
         ]
