@@ -6,21 +6,26 @@ lines of realtalk_ros/__init__.py say why.
 """
 
 import io
+import itertools
 import os
 import pathlib
 import re
+import sys
+import time
 from collections import Counter
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import realtalk_ros  # noqa: F401
-from realtalk_ros.commands.node_processes import OTHER_MACHINES
+from realtalk_ros.commands.node_processes import OTHER_MACHINES, own_domain
+from realtalk_ros.errors import RealTalkError
 from ros_domains import OTHERS
 
 # Nodes of tests meet no robot: neither in the network nor, most likely, on this machine.
-os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(OTHERS))
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 for name in OTHER_MACHINES:
     os.environ.pop(name, None)
 # What programs print comes as it does to users, whose shells do not set this.
@@ -69,6 +74,26 @@ def priv(tmp_path, monkeypatch):
     for module in (io, __import__("builtins")):
         monkeypatch.setattr(module, "open", guarded(open))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ros_domain(request):
+    """A file's ROS domains are those of no other run of tests: it waits for one that has them."""
+    domains = [request.module.DOMAIN] if hasattr(request.module, "DOMAIN") else OTHERS
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        for tried in itertools.count():
+            try:
+                domain = stack.enter_context(own_domain(domains))
+                break
+            except RealTalkError:
+                if not tried:
+                    waits = f"\n{request.path.name} waits for other tests to end"
+                    with capture.global_and_fixture_disabled():
+                        print(waits, file=sys.stderr)
+                time.sleep(0.1)
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield
 
 
 @cache

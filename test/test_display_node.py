@@ -22,7 +22,8 @@ from realtalk_ros.msg import FaceSettings
 from ros_domains import domain_of
 from ros_graph import Client, start, stop
 
-DOMAIN, PORT = domain_of(__file__), 8153
+DOMAIN = domain_of(__file__)
+PORT = 8100 + DOMAIN
 
 
 @pytest.fixture(scope="module")

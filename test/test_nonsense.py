@@ -35,7 +35,8 @@ from realtalk_ros.nodes.subscriptions import Received  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, RATE, SPEECH, Client, promised, speech, start, stop  # noqa: E402
 
-DOMAIN, PORT = domain_of(__file__), 8156
+DOMAIN = domain_of(__file__)
+PORT = 8100 + DOMAIN
 NODES = ("say_node", "display_node", "markers_node", "audio_adapter_node")
 MESSAGES = int(os.environ.get("REALTALK_TEST_FUZZ", "1000"))  # on every topic; 10000 by hand
 COUNT = 3 * MESSAGES  # on all topics of other nodes together

@@ -30,6 +30,7 @@ aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 from realtalk_ros.output import web_connections, web_page_queue, web_server  # noqa: E402
 
 DOMAIN = domain_of(__file__)
+PORT = 8100 + DOMAIN  # of the real graph's page
 # Speed is promised of a machine that has nothing else to do (see ros_graph.py).
 SLOWER = 1 if os.environ.get("REALTALK_TEST_STRICT") else 4
 needs_chromium = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is not installed")
@@ -789,12 +790,12 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
         start("expression_node", DOMAIN, avatar=AVATAR),
         start("renderer_node", DOMAIN, avatar=AVATAR),
         start("say_node", DOMAIN),
-        start("display_node", DOMAIN, port=8152),
+        start("display_node", DOMAIN, port=PORT),
     ]
     client = Client(DOMAIN, images=False)
     try:
         client.wait_ready("expression_node", "renderer_node", "say_node", "display_node")
-        with chromium.Page("http://127.0.0.1:8152/operator") as page:
+        with chromium.Page(f"http://127.0.0.1:{PORT}/operator") as page:
             page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 20")
             page.run("""document.getElementById('text').value = 'Hello, I am a robot with a face. '
                 + 'I say what you write here.';
@@ -817,7 +818,7 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
             page.wait("""new Promise((finish) => { const before = realtalk.stats.chunks;
                 setTimeout(() => finish(realtalk.stats.chunks === before), 500); })""")
             stop(processes[3])
-            processes[3] = start("display_node", DOMAIN, port=8152)
+            processes[3] = start("display_node", DOMAIN, port=PORT)
             page.wait("realtalk.stats.connects === 2")  # it comes back by itself
             notice = "document.getElementById('notice').textContent"
             for dead in (1, 3):  # killed, the renderer, then the display
@@ -826,7 +827,7 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
                 processes[dead].kill()
                 page.wait(f"{notice}.includes('away')", timeout=2.5 * SLOWER)
                 name, more = (("renderer_node", {"avatar": AVATAR}) if dead == 1 else
-                              ("display_node", {"port": 8152}))  # fmt: skip
+                              ("display_node", {"port": PORT}))  # fmt: skip
                 processes[dead] = start(name, DOMAIN, **more)
             before = page.run("realtalk.stats.frames")
             page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")

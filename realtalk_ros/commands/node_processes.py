@@ -7,11 +7,12 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from realtalk_ros.errors import RealTalkError
 
 FACE_NODES = ("expression_node", "renderer_node")
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
+DOMAINS = range(70, 100)  # ROS domains, one for each command that runs
 # A robot's settings that name other machines, by which nodes are found or find each other.
 OTHER_MACHINES = ("ROS_DISCOVERY_SERVER", "ROS_STATIC_PEERS")
 
@@ -50,6 +52,22 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
+def own_domain(domains: Iterable[int]) -> Iterator[int]:
+    """The first of these ROS domains that no such block on this machine has, of any user's process;
+    this one has it until it ends. Raises RealTalkError where all are taken."""
+    with socket.socket(socket.AF_UNIX) as held:
+        for domain in domains:
+            try:
+                # A name in Linux's abstract namespace: no file, and gone with its process.
+                held.bind(f"\0realtalk_ros/domain/{domain}")
+            except OSError:
+                continue
+            yield domain
+            return
+    raise RealTalkError("no ROS domain is free: wait for another demo or soak to end")
+
+
+@contextmanager
 def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
     """A ROS domain of its own, on this machine only: a robot in the same network must not hear it.
     Gives an empty dict for `start`; the nodes in it end with the block. Raises RealTalkError where
@@ -60,22 +78,23 @@ def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
     from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
     from realtalk_ros.nodes.spin import REFUSED, with_advice
 
-    os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     for name in OTHER_MACHINES:
         os.environ.pop(name, None)
     use_fastdds_profile()
     nodes: dict[str, subprocess.Popen] = {}
-    try:
-        # Ctrl-C must reach the `finally` that stops the other processes.
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    except REFUSED as error:
-        raise RealTalkError(with_advice(error)) from error
-    try:
-        yield nodes
-    finally:
-        stop(nodes)
-        rclpy.try_shutdown()
+    with own_domain(DOMAINS) as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        try:
+            # Ctrl-C must reach the `finally` that stops the other processes.
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        except REFUSED as error:
+            raise RealTalkError(with_advice(error)) from error
+        try:
+            yield nodes
+        finally:
+            stop(nodes)
+            rclpy.try_shutdown()
 
 
 def start(
