@@ -9,6 +9,7 @@ than 0.6 apart in most cases; two photographs of one sitting some 0.2 to 0.3.
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class FaceEmbedding:
                 f"{install_hints.how_to_install_extra('evaluate')}"
             )
         self._dlib: Any = dlib
-        self._network = dlib.face_recognition_model_v1(str(Path(found.origin).parent / WEIGHTS))
+        self._network = load_network(Path(found.origin).parent / WEIGHTS)
 
     @classmethod
     def if_installed(cls) -> tuple[FaceEmbedding | None, str]:
@@ -61,3 +62,11 @@ class FaceEmbedding:
         )
         picture = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         return np.array(self._network.compute_face_descriptor(picture, face), np.float32)
+
+
+@cache
+def load_network(weights: Path) -> Any:
+    """Once for all videos and photographs: it is a file of 22 MB."""
+    import dlib
+
+    return dlib.face_recognition_model_v1(str(weights))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Videos that cut from one person to another."""
 
+import sys
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ pytest.importorskip("scipy")
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.cli import main
-from realtalk_ros.enroll import mesh_tracker, one_person
+from realtalk_ros.enroll import face_embedding, mesh_tracker, one_person
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mediapipe_points import POINTS
@@ -165,6 +166,19 @@ def test_dlib_decides_where_it_is_installed(sees, monkeypatch, tmp_path, distanc
             check_one_person(tmp_path, apart(AFTER))
     else:
         assert not check_one_person(tmp_path, apart(AFTER))
+
+
+def test_dlib_s_network_is_loaded_once_for_all_videos(tmp_path, monkeypatch):
+    weights = tmp_path / "face_recognition_models" / face_embedding.WEIGHTS
+    weights.parent.mkdir(parents=True)
+    (weights.parents[1] / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = []
+    dlib = SimpleNamespace(face_recognition_model_v1=loaded.append)
+    monkeypatch.setitem(sys.modules, "dlib", dlib)
+    for _ in range(2):
+        SeenFaces()
+    assert loaded == [str(weights)]
 
 
 @pytest.mark.parametrize("how", [{"gap": 0.3}, {"turn": 0.2}])
