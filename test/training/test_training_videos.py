@@ -124,6 +124,9 @@ def folder(tmp_path_factory, speech):
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     write_video(folder / "other.mp4", 3)
     ground_truth(network_movement(predicted, 20)).save(folder / "other.npz")
+    write_video(folder / "slow.mp4", short)
+    slow = ground_truth(network_movement(predicted, short))
+    replace(slow, time=slow.time * 1.2).save(folder / "slow.npz")
     (folder / "sound.mkv").write_bytes(SAMPLE_CLIP.read_bytes())
     (folder / "notes.txt").write_text("not a video")
     return folder
@@ -151,10 +154,11 @@ def test_every_video_has_its_line_and_none_stops_the_run(built):
         "noise.mp4": "cannot be read as a video",
         "cut.mp4": "lips do not follow the sound 2.",  # what is left of it; nobody moves there
         "other.mp4": "3 frames, its track other.npz 20",
+        "slow.mp4": "up to 0.5 s before or after its track slow.npz",
         "sound.mkv": "no pictures in it",
     }.items():
         assert reason in why[name], (name, why[name])
-    assert len(why) == 13 and report["used"] == 2
+    assert len(why) == 14 and report["used"] == 2
     assert report == json.loads((out / "report.json").read_text())
     assert report["left_out_s"]["no face"] == pytest.approx(2.4, abs=0.1)
     good = next(row for row in report["by_video"] if row["video"] == "good.mp4")
@@ -246,7 +250,23 @@ def test_a_second_run_processes_only_new_videos(folder, built):
     report = build.Builder(folder, out, 10, lambda: tracker).build()
     assert tracker.videos == 1  # the interrupted one has a track
     assert len(read()) == len(lines) - 1 + 2
-    assert report["videos"] == 13 and report["used"] == 2
+    assert report["videos"] == 14 and report["used"] == 2
+
+
+def test_a_video_is_done_again_when_the_track_beside_it_is_another(tmp_path):
+    video = write_video(tmp_path / "a.mp4", 60)
+    still, report = ground_truth(np.zeros((60, 52), np.float32)), {}
+
+    def used():
+        report.update(build.Builder(tmp_path, tmp_path / "out", 10, lambda: tracker).build())
+        return report["used"]
+
+    tracker = CornerTracker(still.weights)
+    assert used() == 1
+    replace(still, faces=0 * still.faces).save(video.with_suffix(".npz"))
+    assert used() == 0 and "no face" in report["by_video"][0]["why"]
+    video.with_suffix(".npz").unlink()
+    assert used() == 1 and tracker.videos == 1
 
 
 def test_a_folder_without_videos_is_refused(tmp_path):

@@ -25,7 +25,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ from realtalk_ros.training.videos.video_files import (
     track_path,
 )
 
+MAX_LATE = 0.1  # s that a frame may be shown before or after its time in a track
 HELD_OUT = 0.1  # of a video's good frames: the last ones
 # Errors of writing, which every other video would have, too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -85,18 +86,23 @@ class Builder:
             for path in bar:
                 name = str(path.relative_to(self.folder))
                 bar.set_postfix_str(name[-40:])
-                row = done.get(name)
-                made = {"stamp": file_stamp(path), "tracks": TRACKS}
-                if row is None or not made.items() <= row.items():
+                row = done.get(name, {})
+                made_of = self.made_of(path)
+                if {key: row.get(key) for key in made_of} != made_of:
                     row = self.process(path, name)
                     write(row)
                 rows.append(row)
         return self.report(rows)
 
+    def made_of(self, path: Path) -> dict:
+        """By which a line in videos.jsonl tells that a video is to be done again."""
+        beside = self.known_tracks(path)[0]
+        given = file_stamp(beside) if beside.is_file() else None
+        return {"stamp": file_stamp(path), "tracks": TRACKS, "track_stamp": given}
+
     def process(self, path: Path, name: str) -> dict:
         """One video; returns its line in videos.jsonl, errors included."""
-        began, row = time.monotonic(), {"video": name, "stamp": file_stamp(path), "used_s": 0.0}
-        row["tracks"] = TRACKS
+        began, row = time.monotonic(), {"video": name, **self.made_of(path), "used_s": 0.0}
         try:
             self.remove_old(file_key(name))
             self.write_data(path, file_key(name), row)
@@ -155,11 +161,8 @@ class Builder:
         frames = statistics.collect(with_progress(video, path.name))
         for known in self.known_tracks(path):
             if known.is_file():
-                track, count = Track.load(known), sum(1 for _ in frames)
-                if count != len(track):
-                    raise RealTalkError(
-                        f"has {count} frames, its track {known.name} {len(track)}: remove that"
-                    )
+                track, times = Track.load(known), [at for at, _ in frames]
+                check_times(track, times, known.name)
                 break
         else:
             track = self.tracker.track(frames)
@@ -232,6 +235,18 @@ class Builder:
         }  # fmt: skip
         (self.out / "report.json").write_text(json.dumps(report, indent=1))
         return report
+
+
+def check_times(track: Track, times: Sequence[float], name: str) -> None:
+    """Raises RealTalkError where a track is not of a video that shows its frames at `times` [s]."""
+    if len(times) != len(track):
+        raise RealTalkError(f"has {len(times)} frames, its track {name} {len(track)}: remove that")
+    late = float(np.abs(track.time - times).max(initial=0))
+    if late > MAX_LATE:
+        raise RealTalkError(
+            f"shows frames up to {late:.1f} s before or after its track {name} has them: "
+            "remove that"
+        )
 
 
 def split(track: Track, stretches: list[range]) -> tuple[list[range], list[range]]:
