@@ -119,22 +119,35 @@ def check_same_person(
     first: ExaminedPhoto, second: ExaminedPhoto, where: tuple[Path | str, Path | str]
 ) -> list[str]:
     """Notes for the user, where it is hardly known. Raises RealTalkError for two people."""
-    network, _ = FaceEmbedding.if_installed()
-    if network is not None:
-        other = faces_apart(network, first, second) > MAX_FACES_APART
-    else:
-        apart = shapes_apart(first.reading.identity, second.reading.identity)
-        other = apart > MAX_SHAPES_APART
-    if other:
-        raise RealTalkError(
-            f"{where[1]} seems to show somebody else than {where[0]}: give two pictures of one "
-            "person, both from the front"
-        )
-    if network is None and apart > SURE_SHAPES_APART:
+    if check_faces(first, second, where):
+        return []
+    apart = shapes_apart(first.reading.identity, second.reading.identity)
+    if apart > MAX_SHAPES_APART:
+        raise two_people(where)
+    if apart > SURE_SHAPES_APART:
         return [f"{where[1]} may show somebody else than {where[0]}: look whether the teeth are "
                 "the right ones. dlib would see it better: "
                 f"{install_hints.how_to_install_extra('evaluate')}"]  # fmt: skip
     return []
+
+
+def check_faces(
+    first: ExaminedPhoto, second: ExaminedPhoto, where: tuple[Path | str, Path | str]
+) -> bool:
+    """Whether dlib's network is installed to tell. Raises RealTalkError for two people."""
+    network, _ = FaceEmbedding.if_installed()
+    if network is None:
+        return False
+    if faces_apart(network, first, second) > MAX_FACES_APART:
+        raise two_people(where)
+    return True
+
+
+def two_people(where: tuple[Path | str, Path | str]) -> RealTalkError:
+    return RealTalkError(
+        f"{where[1]} seems to show somebody else than {where[0]}: give two pictures of one "
+        "person, both from the front"
+    )
 
 
 def faces_apart(network: FaceEmbedding, first: ExaminedPhoto, second: ExaminedPhoto) -> float:

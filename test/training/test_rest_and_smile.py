@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The smile of somebody whose face at rest is known."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,13 @@ pytest.importorskip("scipy")
 pytest.importorskip("torch", reason="training needs torch")
 
 from realtalk_ros.cli import main
-from realtalk_ros.enroll import fit
+from realtalk_ros.enroll import fit, same_person
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.photo_to_avatar import ExaminedPhoto
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.training.renderer import evaluate_smiles
-from realtalk_ros.training.renderer.rest_and_smile import OF_MOUTH, fit_same_person
+from realtalk_ros.training.renderer import evaluate_smiles, rest_and_smile
+from realtalk_ros.training.renderer.rest_and_smile import OF_MOUTH, fit_same_person, read_pair
 
 SMILE = arkit.weights(mouthSmile=0.8, mouthUpperUp=0.4, mouthLowerDown=0.4, jawOpen=0.15)
 POSES = (
@@ -52,6 +54,20 @@ def test_the_smile_of_a_known_face_is_fitted_nearer_than_that_of_an_unknown_one(
             errors.append(np.linalg.norm((found - moved)[fit.table.LIPS], axis=1).mean())
         assert np.array_equal(who.identity, first.who.identity)
     assert np.mean(together) < 0.6 * np.mean(apart)
+
+
+def test_two_people_are_no_pair(tmp_path, monkeypatch):
+    photos = [photo(pose, 0 * SMILE, np.zeros(100), np.zeros(2)) for pose in POSES]
+    embeddings = iter(np.eye(2))  # 1.4 apart
+    network = SimpleNamespace(embed=lambda image, points: next(embeddings))
+    monkeypatch.setattr(same_person.FaceEmbedding, "if_installed", lambda: (network, ""))
+    for name, value in (
+        ("FaceDetector", lambda *_, **__: nullcontext()), ("read_picture", lambda path: None),
+        ("examine", lambda *_: photos.pop(0)), ("from_examined", lambda *_: None),
+    ):  # fmt: skip
+        monkeypatch.setattr(rest_and_smile, name, value)
+    with pytest.raises(RealTalkError, match=r"b\.png seems to show somebody else than a\.png"):
+        read_pair(tmp_path / "a.png", tmp_path / "b.png", None)
 
 
 def test_smiles_without_dlib_are_measured_with_a_warning(tmp_path, monkeypatch, capsys):

@@ -27,7 +27,7 @@ from realtalk_ros.enroll.photo_to_avatar import (
     from_examined,
     resting_landmarks,
 )
-from realtalk_ros.enroll.same_person import fit_same_person, own_portrait
+from realtalk_ros.enroll.same_person import check_faces, fit_same_person, own_portrait
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
@@ -107,11 +107,12 @@ def read_pair(
     neutral: Path, smiling: Path, landmarker: Path | None, size: int = framing.SIZE
 ) -> Pair:
     """Frames have a height of `size` pixels. Raises RealTalkError for photographs that are
-    refused."""
+    refused, or, where dlib is installed to tell, show two people."""
     with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
         first = examine(detector, read_picture(neutral), neutral.name)
         made = from_examined(first, detector, neutral.name, size)
         second = examine(detector, read_picture(smiling), smiling.name)
+    check_faces(first, second, (neutral.name, smiling.name))
     who, smile = first.who, fit_same_person(first, second)
     # What an avatar shows at rest: its own template, which may differ from the photograph.
     at_rest = replace(
