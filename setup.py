@@ -75,9 +75,11 @@ class BuildMessages(build_py):
         if not shutil.which("cmake"):
             sys.exit("cmake is needed to build the ROS messages: pip install cmake brings it")
         source, temp = HERE, Path(self.get_finalized_command("build").build_temp).resolve()
-        if not re.fullmatch(r"[\w./+-]+", f"{source}{temp}", re.ASCII):
+        if not is_plain(f"{source}{temp}"):
             # ROS's generators cut paths at an umlaut: they build in a temporary folder.
-            folder = tempfile.TemporaryDirectory(prefix="realtalk_build_")
+            usual = tempfile.gettempdir()
+            place = usual if is_plain(usual) else "/tmp"
+            folder = tempfile.TemporaryDirectory(prefix="realtalk_build_", dir=place)
             self.distribution.messages = folder  # it goes with this process
             source, temp = Path(folder.name, "sources"), Path(folder.name)
             source.symlink_to(HERE)
@@ -98,6 +100,10 @@ class BuildMessages(build_py):
             if subprocess.run(command, env=env, check=False).returncode:
                 sys.exit(f"building the ROS messages failed: {' '.join(command)}")
         return temp / "stage"
+
+
+def is_plain(path: str) -> bool:
+    return bool(re.fullmatch(r"[\w./+-]+", path, re.ASCII))
 
 
 def is_generated(path: Path, stage: Path) -> bool:
