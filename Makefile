@@ -57,6 +57,7 @@ demo: $(VENV)/.installed
 
 # The installed package need not be current to check the sources.
 lint:
+	@sh cmake/check.sh --owner
 	@{ test -x $(VENV)/bin/pre-commit && $(call pip_in,$(VENV)); } || $(MAKE) install
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -67,6 +68,7 @@ lint:
 	$(RUN) $(VENV)/bin/python -m pytest -q test/test_style.py
 
 format:
+	@sh cmake/check.sh --owner
 	@{ test -x $(VENV)/bin/pre-commit && $(call pip_in,$(VENV)); } || $(MAKE) install
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format

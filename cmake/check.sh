@@ -6,10 +6,21 @@
 #   check.sh --wheels PYTHON   the same, where ROS 2 is to come from PyPI
 #   check.sh PYTHON VENV   for `make`: that, and what the environment VENV needs; PYTHON may be empty
 #   check.sh --pip PYTHON  whether that Python's pip gets packages at all
+#   check.sh --owner       whether all that make has made here may be written
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 temporary=${TMPDIR:-/tmp}
 VENV_MB=1500 TEMPORARY_MB=1000 # what an installation takes, and some more
+
+if [ -w "$root" ]; then # else the sources are another user's
+    locked=$(find "$root"/build "$root"/*.egg-info "$root"/.venv* "$root"/.*_cache \
+        -type d ! -writable 2>/dev/null | head -n 1)
+    [ -z "$locked" ] || {
+        echo "you may not write in $locked, as after \`sudo make\`: sudo chown -R $(id -un) '$root'" >&2
+        exit 2
+    }
+fi
+[ "$1" != --owner ] || exit 0
 
 if [ "$1" = --pip ]; then
     folder=$(mktemp -d) || exit 2

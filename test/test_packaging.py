@@ -373,8 +373,8 @@ def tools(tmp_path):
     """A folder with the programs that every Debian has, and apt-get."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("sh", "cat", "chmod", "df", "dirname", "getconf", "grep", "head", "id", "ls",
-                 "mktemp", "rm", "tail", "uname"):  # fmt: skip
+    for name in ("sh", "cat", "chmod", "df", "dirname", "find", "getconf", "grep", "head", "id",
+                 "ls", "mktemp", "rm", "tail", "uname"):  # fmt: skip
         (folder / name).symlink_to(shutil.which(name))
     (folder / "apt-get").write_text("#!/bin/sh\n")
     (folder / "apt-get").chmod(0o755)
@@ -438,18 +438,41 @@ def test_a_machine_that_has_everything_passes(tmp_path):
     assert (ran.returncode, ran.stderr) == (0, "") or "Python.h" in ran.stderr
 
 
-def test_sources_that_cannot_be_written_are_refused_at_once(tmp_path):
-    copy = tmp_path / "sources"
-    (copy / "cmake").mkdir(parents=True)
-    shutil.copy(ROOT / "cmake/check.sh", copy / "cmake")
-    copy.chmod(0o555)
+@pytest.fixture
+def check_copy(tmp_path):
+    """Runs check.sh of a folder of sources, as somebody who may not write everywhere."""
+    (tmp_path / "cmake").mkdir()
+    shutil.copy(ROOT / "cmake/check.sh", tmp_path / "cmake")
     # Root may write everywhere, but for this capability.
     without = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     if without and (not shutil.which("setpriv") or subprocess.run([*without, "true"]).returncode):
         pytest.skip("root may write everywhere")
-    ran = subprocess.run([*without, "sh", copy / "cmake/check.sh", sys.executable],
-                         capture_output=True, text=True)  # fmt: skip
-    assert ran.returncode == 2 and f"permission to write in {copy}" in ran.stderr
+
+    def run(*arguments):
+        return subprocess.run([*without, "sh", tmp_path / "cmake/check.sh", *arguments],
+                              capture_output=True, text=True)  # fmt: skip
+
+    yield run
+    for folder in (tmp_path, *tmp_path.rglob("*/")):
+        folder.chmod(0o755)
+
+
+def test_sources_that_cannot_be_written_are_refused_at_once(check_copy, tmp_path):
+    tmp_path.chmod(0o555)
+    ran = check_copy(sys.executable)
+    assert ran.returncode == 2 and f"permission to write in {tmp_path}" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["build/temp", ".ruff_cache/1", ".venv", "realtalk_ros.egg-info"])
+def test_one_line_says_how_to_get_back_what_root_has_made(check_copy, tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    assert check_copy("--owner").returncode == 0
+    (tmp_path / name).chmod(0o555)
+    for arguments in (("--owner",), (sys.executable,), ("", str(tmp_path / ".venv"))):
+        ran = check_copy(*arguments)
+        (line,) = ran.stderr.splitlines()
+        assert ran.returncode == 2 and f"{tmp_path / name}, as after `sudo make`" in line
+        assert line.endswith(f"'{tmp_path}'") and "sudo chown -R" in line
 
 
 def test_what_is_pinned_is_for_every_python_that_is_supported():
