@@ -72,7 +72,7 @@ class BuildMessages(build_py):
     def build_messages(self, prefix: Path) -> Path:
         """Runs CMake; returns the folder that holds the installed tree."""
         check_what_is_needed()
-        if not shutil.which("cmake"):
+        if not has_cmake():
             sys.exit("cmake is needed to build the ROS messages: pip install cmake brings it")
         source, temp = HERE, Path(self.get_finalized_command("build").build_temp).resolve()
         if not is_plain(f"{source}{temp}"):
@@ -120,6 +120,13 @@ def check_what_is_needed(wheels: bool = False) -> None:
         sys.exit(code)
 
 
+def has_cmake() -> bool:
+    """Whether there is one that works: an environment's does not in the one in which pip builds."""
+    if (cmake := shutil.which("cmake")) is None:
+        return False
+    return not subprocess.run([cmake, "--version"], capture_output=True, check=False).returncode
+
+
 class BinaryDistribution(Distribution):
     """A distribution whose wheel is for one platform and Python."""
 
@@ -136,7 +143,7 @@ def build_requirements() -> list[str]:
     if prefix:
         return []
     wheels = load_file(HERE / "pyproject.toml")["project"]["optional-dependencies"]["ros"]
-    return [*wheels, *(() if shutil.which("cmake") else ("cmake",))]
+    return [*wheels, *(() if has_cmake() else ("cmake",))]
 
 
 setup(

@@ -142,7 +142,8 @@ def test_the_messages_are_built_where_paths_are_plain(tmp_path, name, temporary)
     cmake = tmp_path / "bin/cmake"
     cmake.parent.mkdir()
     cmake.write_text(
-        '#!/bin/sh\ntest -f "$2/CMakeLists.txt" && printf "cmake %s\\n" "$@"\nexit 1\n'
+        '#!/bin/sh\ntest "$1" = --version && exit 0\n'
+        'test -f "$2/CMakeLists.txt" && printf "cmake %s\\n" "$@"\nexit 1\n'
     )
     cmake.chmod(0o755)
     env = {**os.environ, "PATH": f"{cmake.parent}:{os.environ['PATH']}"}
@@ -157,6 +158,24 @@ def test_the_messages_are_built_where_paths_are_plain(tmp_path, name, temporary)
     assert not [line for line in given if re.search(r"[^\w ./=+-]", line, re.ASCII)]
     (built_from,) = (line.split()[1] for line in given if line.endswith("/sources"))
     assert not Path(built_from).parent.exists()
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_cmake_that_does_not_work_is_not_built_with(tmp_path, works):
+    """As an environment's does not where pip builds, which hides the environment's modules."""
+    cmake = tmp_path / "cmake"
+    cmake.write_text(f"#!/bin/sh\nexit {int(not works)}\n")
+    cmake.chmod(0o755)
+    code = ("import runpy, setuptools, sys\nsys.modules['ament_package'] = None\n"
+            "setuptools.setup = lambda setup_requires, **_: print(*setup_requires)\n"
+            "sys.argv = ['setup.py', 'egg_info']\nrunpy.run_path('setup.py')")  # fmt: skip
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True,
+                         text=True)  # fmt: skip
+    if "cannot be built" in ran.stderr:
+        pytest.skip(ran.stderr)
+    assert "catkin_pkg" in ran.stdout.split(), ran.stderr
+    assert ("cmake" in ran.stdout.split()) != works
 
 
 # What is declared
