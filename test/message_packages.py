@@ -65,13 +65,18 @@ XML = """<?xml version="1.0"?>
 def missing() -> str:
     """Why packages cannot be built here; empty if they can."""
     for tool in ("cmake", "c++"):
-        if not shutil.which(tool):
+        if not shutil.which(tool, path=search_path()):
             return f"{tool} is not installed"
     try:
         import ament_package  # noqa: F401
     except ImportError:
         return "ROS 2's message generators are not installed"
     return ""
+
+
+def search_path() -> str:
+    """Of programs: this environment's come first. The extra `test` brings it a cmake."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def build(cache: Path, name: str, messages: dict[str, str], *dependencies: str) -> Path:
@@ -95,7 +100,7 @@ def build(cache: Path, name: str, messages: dict[str, str], *dependencies: str) 
     (source / "package.xml").write_text(XML.format(name=name, depends=depends))
     env = dict(os.environ, AMENT_PREFIX_PATH=ros, CMAKE_PREFIX_PATH=ros.replace(":", ";"))
     env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env["PATH"] = search_path()
     for command in (
         ["cmake", "-S", str(source), "-B", str(folder / "build"), "-DBUILD_TESTING=OFF",
          f"-DCMAKE_INSTALL_PREFIX={prefix}", f"-DPython3_EXECUTABLE={sys.executable}",
