@@ -40,6 +40,7 @@ from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, EYE_CORNERS, LIP_MIDDLES, hull_mask
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.output.contact_sheet import face_square
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
@@ -229,8 +230,7 @@ def is_hair(pixels: np.ndarray) -> np.ndarray:
 
 def jitter(renderer: FaceRenderer) -> float:
     """Grey levels; see the module's docstring."""
-    scale = renderer.size[1] / renderer.avatar.size[1]
-    x, y, side = (round(value * scale) for value in renderer.avatar.crop)
+    x, y, side = map(round, face_square(renderer))
     idle, frames = Idle(), []
     for number in range(SILENT_FRAMES):
         template = idle.template(SILENT_START + number / SILENT_FPS, renderer.template_count)

@@ -224,7 +224,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         f"{avatar.size[0]}x{avatar.size[1]}, {avatar.templates.nbytes / 2**20:.0f} MB in "
         f"memory; face {side} pixels wide at ({x}, {y})"
     )
-    yield from _papers(avatar)
+    yield from _provenance(avatar)
     yield from _files(folder, avatar)
     if np.abs(avatar.identity).max() > 5:
         yield warn(
@@ -240,7 +240,8 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield from _mouth(avatar)
 
 
-def _papers(avatar: Avatar) -> Iterator[Finding]:
+def _provenance(avatar: Avatar) -> Iterator[Finding]:
+    """Who consented, and which picture it was made of."""
     meta, stated = avatar.metadata, avatar.provenance
     if "source" not in meta:
         yield ok(f"made of nobody's pictures (it names no source); says it is {stated.source_type}")

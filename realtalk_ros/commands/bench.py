@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.commands.face_arguments import add_avatar, add_device
+from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_look_ahead
 from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
 
@@ -57,13 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     add_avatar(parser)
-    parser.add_argument(
-        "--look-ahead",
-        type=float,
-        default=LOOK_AHEAD,
-        metavar="S",
-        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06",
-    )
+    add_look_ahead(parser)
     parser.add_argument(
         "--audio-hours",
         type=float,
@@ -85,12 +79,12 @@ def run(args: argparse.Namespace) -> None:
     if args.audio_hours is not None:
         if not args.audio_hours > 0:
             raise RealTalkError(f"--audio-hours {args.audio_hours}: give more than 0")
-        print(json.dumps(endure(args.audio_hours, args.device), indent=2))
+        print(json.dumps(stream_hours(args.audio_hours, args.device), indent=2))
         return
     if args.frames is not None:
         if args.frames < 1:
             raise RealTalkError(f"--frames {args.frames}: give 1 or more")
-        report = endure_frames(args.frames, args.device, args.threads, args.avatar)
+        report = render_frames(args.frames, args.device, args.threads, args.avatar)
         print(json.dumps(report, indent=2))
         return
     report = measure(args.device, args.threads, args.avatar, args.look_ahead)
@@ -220,7 +214,7 @@ def clock(call: Callable[[int], Any]) -> tuple[list[float], int]:
     return times, items
 
 
-def endure(hours: float, device: str = "cpu") -> dict[str, float]:
+def stream_hours(hours: float, device: str = "cpu") -> dict[str, float]:
     """Streams `hours` of speech through the transformer: resident memory after a tenth and at the
     end, MB, and the median ms of a 20 ms step in the first and the last tenth."""
     from realtalk_ros import onnx_session
@@ -233,12 +227,12 @@ def endure(hours: float, device: str = "cpu") -> dict[str, float]:
     stream, front_end = model.stream(model.prior()), AudioFrontEnd(SAMPLE_RATE)
     audio = pieces(read_audio(SAMPLE_CLIP)[0], 2 * HOP)
     steps = max(10, round(hours * 3600 * SAMPLE_RATE / (2 * HOP)))
-    found = repeat(lambda i: stream.push(front_end.push(audio(i))), steps, "step")
+    found = time_calls(lambda i: stream.push(front_end.push(audio(i))), steps, "step")
     return {"audio_hours": hours, **found}
 
 
-def endure_frames(frames: int, device: str, threads: int, avatar: str) -> dict[str, float]:
-    """Renders that many frames of a moving face, blinks and all templates, as `endure`."""
+def render_frames(frames: int, device: str, threads: int, avatar: str) -> dict[str, float]:
+    """Renders that many frames of a moving face, blinks and all templates, as `stream_hours`."""
     from realtalk_ros import onnx_session
     from realtalk_ros.avatar.avatar import Avatar
     from realtalk_ros.face_model import arkit
@@ -246,14 +240,14 @@ def endure_frames(frames: int, device: str, threads: int, avatar: str) -> dict[s
 
     face = FaceRenderer(Avatar.load(avatar), SIZE, onnx_session.providers_for(device), threads)
     weights = np.random.default_rng(0).uniform(0, 0.6, (97, arkit.COUNT)).astype(np.float32)
-    found = repeat(
+    found = time_calls(
         lambda i: face.render(weights[i % len(weights)], i % face.template_count), frames, "frame"
     )
     return {"frames": frames, **found}
 
 
-def repeat(work: Callable[[int], object], count: int, unit: str) -> dict[str, float]:
-    """Memory and time of work(0), work(1) ..., as `endure` reports them."""
+def time_calls(work: Callable[[int], object], count: int, unit: str) -> dict[str, float]:
+    """Memory and time of work(0), work(1) ..., as `stream_hours` reports them."""
     times = np.zeros(count, np.float32)
     tenth = max(1, count // 10)
     early = 0.0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk demo`: the true ROS 2 graph speaks a clip of human speech; a video and figures of it.
+"""`realtalk demo`: the real ROS 2 nodes speak a clip of human speech; a video and figures of it.
 
 Speech, expression, renderer and recorder node run as separate processes. The speech node sends
 what was just said, in chunks of 20 ms, as a microphone or a streaming speech synthesis does: the

@@ -16,6 +16,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.onnx_session import providers_for
+from realtalk_ros.output.contact_sheet import face_square
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SHIFT = 0.4  # s, largest offset between lips and sound that is looked for
@@ -89,7 +90,7 @@ class MouthOpening:
 
     def __init__(self, avatar: Avatar, size: int, device: str):
         renderer = FaceRenderer(avatar, size, providers_for(device))
-        x, y, side = (value * size / avatar.size[1] for value in avatar.crop)
+        x, y, side = face_square(renderer)
         self.face = (
             slice(max(0, int(y - 0.1 * side)), int(y + 1.1 * side)),
             slice(max(0, int(x - 0.1 * side)), int(x + 1.1 * side)),

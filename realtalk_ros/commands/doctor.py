@@ -24,7 +24,7 @@ from realtalk_ros.errors import RealTalkError
 
 OLDEST_PYTHON = (3, 10)
 FREE_DISK_MB = 200  # an hour of video takes about as much
-# Import name, name on PyPI where another; without one of these nothing runs.
+# Import name, and the name in the report; without one of these nothing runs.
 PACKAGES = {
     "numpy": "numpy",
     "yaml": "PyYAML",
@@ -299,7 +299,7 @@ def optional() -> Iterator[Finding]:
         except RealTalkError as error:  # MediaPipe's model
             what, _, advice = str(error).partition(": ")
             yield warn(f"optional: {what}", f"if you want {purpose}: {advice}")
-        except Exception as error:  # likewise
+        except Exception as error:  # what is broken may raise anything
             command = install_hints.how_to_repair(name)
             if name == "sounddevice" and isinstance(error, OSError):  # it lacks PortAudio
                 command = "sudo apt install libportaudio2"

@@ -32,3 +32,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=contracts.DEVICES, default="cpu", help="where the networks run"
     )
+
+
+def add_look_ahead(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--look-ahead",
+        metavar="S",
+        type=float,
+        default=contracts.LOOK_AHEAD,
+        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06",
+    )

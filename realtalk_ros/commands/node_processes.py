@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
-from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_images
-from realtalk_ros.contracts import LOOK_AHEAD
+from realtalk_ros.commands.face_arguments import (
+    add_avatar,
+    add_device,
+    add_images,
+    add_look_ahead,
+)
 from realtalk_ros.errors import RealTalkError
 
 FACE_NODES = ("expression_node", "renderer_node")
@@ -31,8 +35,7 @@ OTHER_MACHINES = ("ROS_DISCOVERY_SERVER", "ROS_STATIC_PEERS")
 
 def add_graph(parser: argparse.ArgumentParser) -> None:
     """What is said, and by which nodes."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--wav",
         metavar="FILE",
         type=Path,
@@ -42,13 +45,7 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
     add_avatar(parser)
     add_images(parser)
     add_device(parser)
-    add(
-        "--look-ahead",
-        metavar="S",
-        type=float,
-        default=LOOK_AHEAD,
-        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06",
-    )
+    add_look_ahead(parser)
 
 
 @contextmanager

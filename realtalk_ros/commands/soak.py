@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk soak`: the true ROS 2 graph speaks and is silent for minutes: does it keep its word?
+"""`realtalk soak`: the real ROS 2 nodes speak and are silent for minutes; figures and their limits.
 
 Expression and renderer node run as processes of their own. Utterances come in turns live (each
 chunk when its last sample was spoken) and 500 ms before they are heard. All times are those at
@@ -155,8 +155,8 @@ class Watcher(GraphMonitor):
 
     def on_report(self, name: str) -> None:
         if name == "expression_node":
-            resident_mb = sum(resident(process.pid) for process in self.nodes.values())
-            self.seen.memory.append((self._now(), resident_mb))
+            memory = sum(private_mb(process.pid) for process in self.nodes.values())
+            self.seen.memory.append((self._now(), memory))
 
 
 def look_ahead_ms(look_ahead: float) -> float:
@@ -166,8 +166,8 @@ def look_ahead_ms(look_ahead: float) -> float:
     return ExpressionModel(look_ahead=look_ahead).look_ahead * 1e3
 
 
-def resident(pid: int) -> float:
-    """Memory of a process that is in RAM and its own, MB (Linux)."""
+def private_mb(pid: int) -> float:
+    """Memory of a process that is in RAM and its own alone (Linux)."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

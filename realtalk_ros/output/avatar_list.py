@@ -8,6 +8,7 @@ from pathlib import Path
 from realtalk_ros.avatar.avatar_names import bundled_names
 
 MAX_FOLDERS = 8  # avatars to choose from besides the bundled ones
+STARTED = 10**9  # ns: what nodes start with is set before (FaceSettings.msg)
 
 
 class AvatarList:
@@ -28,8 +29,8 @@ class AvatarList:
         return self._folders.get(label, label)
 
     def show(self, avatar: str, set_at: int) -> None:
-        """The face shows `avatar`, which was set at `set_at`; below 10**9: at its start."""
-        if set_at < self._shown_at < 10**9:  # of what nodes start with, the renderer's counts
+        """The face shows `avatar`, which was set at `set_at`, ns since 1970."""
+        if set_at < self._shown_at < STARTED:  # of what nodes start with, the renderer's counts
             return
         self.shown, self._shown_at = avatar, set_at
         if avatar in self._bundled:

@@ -84,7 +84,7 @@ class VideoWriter:
             context.time_base = 1 / self.fps
             context.thread_count = 1  # the other cores are for the face
             if sample_rate is not None:
-                self._audio = self._sound(sample_rate)
+                self._audio = self._add_audio_stream(sample_rate)
             if provenance is not None:
                 self._container.metadata.update(title=provenance.avatar, comment=provenance.words)
             self._container.start_encoding()  # creates the file, so that its errors come now
@@ -94,8 +94,8 @@ class VideoWriter:
                 raise cannot_write(self.path, error) from error
             raise
 
-    def _sound(self, sample_rate: int) -> Any:
-        """A stream for it."""
+    def _add_audio_stream(self, sample_rate: int) -> Any:
+        """For mono sound of that rate [Hz]."""
         rate = min((r for r in AAC_RATES if r >= sample_rate), default=48000)
         stream = self._container.add_stream("aac", rate=rate, layout="mono")
         stream.bit_rate = min(AUDIO_BIT_RATE, 6 * rate)  # AAC's limit for one channel
