@@ -370,8 +370,12 @@ def pages(root: Path) -> list[Path]:
 
 def outdated(root: Path, interfaces: dict[str, NodeInterface]) -> dict[Path, str]:
     """{page: what it should be} of the pages whose tables are not what the nodes say."""
-    wanted = {page: filled(page.read_text(encoding="utf-8"), interfaces) for page in pages(root)}
-    return {page: text for page, text in wanted.items() if text != page.read_text("utf-8")}
+    found = {}
+    for page in pages(root):
+        text = page.read_text(encoding="utf-8")
+        if (wanted := filled(text, interfaces)) != text:
+            found[page] = wanted
+    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

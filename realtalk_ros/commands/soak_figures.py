@@ -13,7 +13,11 @@ from realtalk_ros.errors import RealTalkError
 WARM_UP = 20.0  # s, before which memory is not looked at and frames are not counted
 LONG = 240.0  # s from which on a drift can be told from the scatter of a few utterances
 # What the table calls good.
-FRAMES, OFFSET, DRIFT, OVERHEAD, GROWTH = 99.0, 20.0, 1.0, 80.0, 5.0  # %, ms, ms/min, ms, MB
+MIN_FRAMES = 99.0  # % of those expected
+MAX_OFFSET = 20.0  # ms, image after its sound
+MAX_DRIFT = 1.0  # ms a minute
+MAX_OVERHEAD = 80.0  # ms of live latency beyond the look-ahead
+MAX_GROWTH = 5.0  # MB
 
 
 @dataclass
@@ -105,24 +109,24 @@ def drift(levels: list[tuple[float, float, bool]]) -> float:
 def judge(f: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     """(what, measured, wanted, good) for every row."""
     share = 100 * f["frames"] / max(1, f["frames_expected"])
-    limit = f["look_ahead_ms"] + OVERHEAD
+    limit = f["look_ahead_ms"] + MAX_OVERHEAD
     long = f["seconds"] >= LONG
     return [
         ("frames published", f"{f['frames']} of {f['frames_expected']} ({share:.2f} %)",
-         f"at least {FRAMES:g} %", share >= FRAMES),
+         f"at least {MIN_FRAMES:g} %", share >= MIN_FRAMES),
         ("image after its sound, p50 / |p95|",
          f"{f['offset_ms_p50']:.1f} / {f['offset_ms_p95']:.1f} ms",
-         f"p95 within {OFFSET:g} ms", f["offset_ms_p95"] <= OFFSET),
+         f"p95 within {MAX_OFFSET:g} ms", f["offset_ms_p95"] <= MAX_OFFSET),
         ("drift of image against sound", f"{f['drift_ms_per_minute']:.2f} ms a minute",
-         f"under {DRIFT:g} ms" if long else "too short to tell",
-         not long or abs(f["drift_ms_per_minute"]) < DRIFT),
+         f"under {MAX_DRIFT:g} ms" if long else "too short to tell",
+         not long or abs(f["drift_ms_per_minute"]) < MAX_DRIFT),
         ("live: sound in to image out, p50 / p95",
          f"{f['live_latency_ms_p50']:.0f} / {f['live_latency_ms_p95']:.0f} ms",
          f"p95 at most {limit:.0f} ms", f["live_latency_ms_p95"] <= limit),
         ("sent 500 ms early: late frames", f"{f['early_frames_late']} of {f['early_frames']}",
          "none later than one frame", f["early_frames_late"] == 0),
         ("memory of the nodes: growth", f"{f['memory_growth_mb']:+.1f} of {f['memory_mb']:.0f} MB",
-         f"under {GROWTH:g} MB", f["memory_growth_mb"] < GROWTH),
+         f"under {MAX_GROWTH:g} MB", f["memory_growth_mb"] < MAX_GROWTH),
     ]  # fmt: skip
 
 
