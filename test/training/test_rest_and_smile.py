@@ -76,7 +76,8 @@ def test_smiles_without_dlib_are_measured_with_a_warning(tmp_path, monkeypatch, 
         ("Lpips", None), ("photographs", []), ("pairs_by_name", {"ann": ("a.png", "b.png")}),
         ("enrolled", None), ("read_pair", None), ("draw_smile", None),
         ("face_crops", [*pictures, None]), ("lip_box", (slice(9, 99), slice(9, 99))),
-        ("compare", evaluate_smiles.Smile(0.1, None, None)),
+        ("compare", evaluate_smiles.Smile(0.1, None, None)), ("perceived", 0.1),
+        ("cheek_box", (slice(9, 99), slice(9, 99))),
         ("FaceDetector", SimpleNamespace(close=lambda: None)),
     ):  # fmt: skip
         monkeypatch.setattr(evaluate_smiles, name, lambda *_, value=value: value)

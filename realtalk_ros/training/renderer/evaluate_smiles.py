@@ -12,6 +12,10 @@ means over the pairs:
                     the Laplacian, as a share of the photograph's
     tone            there: difference of the mean colours, grey levels
 
+between the eyes and the mouth:
+
+    cheeks_lpips    LPIPS, of all pairs
+
 and of the whole picture, where the extra `evaluate` is installed:
 
     identity        distance of the faces (enroll/face_embedding.py)
@@ -59,6 +63,8 @@ from realtalk_ros.training.renderer.rest_and_smile import (
 
 OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
 MARGIN = 8  # pixels around the lips
+OUTER_CORNERS, MOUTH_CORNERS = [36, 45], [48, 54]  # landmarks
+BELOW_EYES = 0.12  # of the height from the eyes to the mouth: where the cheeks' box begins
 CELL = (160, 96)  # pixels; the boxes of the lips are compared at this size
 PAIRS_A_ROW = 6  # on the sheet
 
@@ -78,6 +84,7 @@ class Smile:
     mouth_lpips: float
     sharpness: float | None  # of those that show teeth
     tone: float | None
+    cheeks_lpips: float | None = None
     identity: float | None = None  # where it can be had
 
 
@@ -98,6 +105,8 @@ def run(args: argparse.Namespace) -> None:
             drawn, photo, interior = face_crops(frame, smiling)
             box = lip_box(smiling)
             smile = compare(drawn, photo, interior, box, lpips)
+            cheeks = [image[cheek_box(smiling)] for image in (drawn, photo)]
+            smile = replace(smile, cheeks_lpips=perceived(*cheeks, lpips))
             if embedding is not None:
                 frames = frame, pair.photographs[SMILE].image
                 smile = replace(smile, identity=distance(frames, embedding, args.landmarker))
@@ -162,14 +171,37 @@ def lip_box(avatar: Avatar) -> tuple[slice, slice]:
     """Rows and columns of the lips in an avatar's (first) reference image."""
     assert avatar.reference_landmarks is not None
     lips = avatar.reference_landmarks[0][LIPS]
-    (left, top), (right, bottom) = (
-        (lips.min(0) - MARGIN).astype(int),
-        (lips.max(0) + MARGIN).astype(int),
+    return rows_and_columns(lips.min(0) - MARGIN, lips.max(0) + MARGIN)
+
+
+def cheek_box(avatar: Avatar) -> tuple[slice, slice]:
+    """Likewise of cheeks and nose: from below the eyes to the corners of the mouth, and a tenth of
+    the eyes' distance beyond them on each side."""
+    assert avatar.reference_landmarks is not None
+    points = avatar.reference_landmarks[0]
+    eyes, corners = points[OUTER_CORNERS], points[MOUTH_CORNERS]
+    height = corners[:, 1].mean() - eyes[:, 1].mean()
+    beside = 0.1 * np.ptp(eyes[:, 0])
+    top = eyes[:, 1].mean() + BELOW_EYES * height
+    return rows_and_columns(
+        np.array([eyes[:, 0].min() - beside, top]),
+        np.array([eyes[:, 0].max() + beside, top + (1 - BELOW_EYES) * height]),
     )
+
+
+def rows_and_columns(first: np.ndarray, last: np.ndarray) -> tuple[slice, slice]:
+    """Of a box between two corners (x, y)."""
+    (left, top), (right, bottom) = first.astype(int), last.astype(int)
     return slice(max(top, 0), bottom), slice(max(left, 0), right)
 
 
 @torch.no_grad()
+def perceived(drawn: np.ndarray, photo: np.ndarray, lpips: Lpips) -> float:
+    """LPIPS of two pictures (H, W, 3) uint8."""
+    pictures = (np.ascontiguousarray(picture) for picture in (drawn, photo))
+    return float(lpips(*(to_float(torch.from_numpy(picture)[None]) for picture in pictures)))
+
+
 def compare(
     drawn: np.ndarray,
     photo: np.ndarray,
@@ -180,12 +212,12 @@ def compare(
     cells = (
         cv2.resize(image[box], CELL, interpolation=cv2.INTER_CUBIC) for image in (drawn, photo)
     )
-    distance = lpips(*(to_float(torch.from_numpy(cell)[None]) for cell in cells))
+    distance = perceived(*cells, lpips)
     if interior.sum() < OPEN:
-        return Smile(float(distance), None, None)
+        return Smile(distance, None, None)
     detail = [cv2.Laplacian(i.mean(-1), cv2.CV_64F)[interior].var() for i in (drawn, photo)]
     tone = np.abs(drawn[interior].mean(0) - photo[interior].mean(0)).mean()
-    return Smile(float(distance), float(detail[0] / detail[1]), float(tone))
+    return Smile(distance, float(detail[0] / detail[1]), float(tone))
 
 
 def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
@@ -203,7 +235,7 @@ def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
     }
     for name, value in mean("mouth_lpips", with_teeth).items():
         figures[f"{name}_showing_teeth"] = value
-    for name in ("sharpness", "tone", "identity"):
+    for name in ("sharpness", "tone", "cheeks_lpips", "identity"):
         figures |= mean(name, smiles.values())
     return figures
 
