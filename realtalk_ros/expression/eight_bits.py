@@ -28,6 +28,9 @@ WORTH_IT = 0.9  # of the time with weights of single precision
 # Runtime computes something else.
 MAX_ERROR = 0.02
 
+# By file, its time and the threads: what was measured holds for the whole process.
+_faster: dict[tuple[Path, int, int], bool] = {}
+
 
 def faster_in_eight_bits(
     single: ort.InferenceSession, folder: Path, threads: int
@@ -46,7 +49,10 @@ def faster_in_eight_bits(
         return None  # an ONNX Runtime that lacks the operator
     if onnx_session.metadata(eight).get("base_sha256") != checksums.sha256(folder / STEP_FILE):
         raise ModelError(f"{path} was made for another {STEP_FILE}: delete it")
-    return eight if _is_faster(eight, single) else None
+    key = path.resolve(), path.stat().st_mtime_ns, threads
+    if key not in _faster:
+        _faster[key] = _is_faster(eight, single)
+    return eight if _faster[key] else None
 
 
 def _is_faster(eight: ort.InferenceSession, single: ort.InferenceSession) -> bool:

@@ -50,7 +50,7 @@ SKIN = (9, 9)  # pixels over which its colour is averaged
 NASOLABIAL = ((0.16, 0.57), (0.83, 0.75), 0.07, np.array([-0.21, -0.20, -0.14]))
 BELOW_EYE = ((0.56, 0.07), (1.11, 0.38), 0.10, np.array([-0.17, -0.14, -0.095]))
 CHEEK = ((1.3, 0.68), (0.42, 0.15), np.array([0.15, 0.11, 0.095]))
-LEAST, MOST = 0.02, 0.8  # of a smile: below nothing is drawn; nine tenths of the people smile less
+LEAST, MOST = 0.005, 0.8  # of a smile: below nothing is drawn; nine tenths of the people smile less
 
 
 class Cheeks:
