@@ -67,9 +67,9 @@ class AddedLayer:
         change = cv2.cvtColor(cv2.blur(face.change, COARSE_BLUR), cv2.COLOR_BGR2BGRA)
         change[..., 3] = 0
         change = cv2.multiply(change, spread(face.mask * self._coarse_feather, 4))
-        for smile, cheek in face.cheeks:
+        for cheek, _, light in face.cheeks:
             here = change[cheek.cells]
-            cv2.scaleAdd(cheek.light, smile, here, dst=here)
+            cv2.scaleAdd(cheek.light, light, here, dst=here)
         seen = cv2.bitwise_not(cv2.inRange(change, tuple(-u for u in UNSEEN), UNSEEN))
         seen[MOUTH_CELLS] = 255
         rows, columns = grown(bounding_box(seen), 1, COARSE_SIZE)

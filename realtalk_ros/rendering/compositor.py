@@ -206,10 +206,10 @@ class Compositor:
             face.sampling_grid, unmoved(CROP_SIZE), self._movement, strict=True
         ):
             cv2.multiply(cv2.subtract(position, own, dst=movement), moving, dst=movement)
-        for smile, cheek in face.cheeks:
-            for movement, raised in zip(self._movement, cheek.movement, strict=True):
+        for cheek, source, _ in face.cheeks:
+            for movement, shift in zip(self._movement, source, strict=True):
                 here = movement[cheek.box]
-                cv2.scaleAdd(raised, smile, here, dst=here)
+                cv2.scaleAdd(cheek.share, shift, here, dst=here)
         self._added.draw(face, mask)
 
 

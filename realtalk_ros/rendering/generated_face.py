@@ -21,12 +21,20 @@ class Lids(NamedTuple):
 
 
 class Cheek(NamedTuple):
-    """One cheek of a template at a smile of 1 (cheeks.py)."""
+    """One cheek of a template (cheeks.py)."""
 
     box: Box  # of the networks' crop, in which it moves
-    movement: np.ndarray  # (2, h, w) float32: x and y by which a pixel's source lies elsewhere
+    share: np.ndarray  # (h, w) float32 0..1: how far its pixels move
     cells: Box  # of `GeneratedFace.change`
     light: np.ndarray  # (ch, cw, 4) float32 BGR levels that are added there, and 0
+
+
+class MovedCheek(NamedTuple):
+    """What a frame makes of it."""
+
+    cheek: Cheek
+    source: tuple[float, float]  # x and y by which a pixel's source lies elsewhere, at a share of 1
+    light: float  # share of its light
 
 
 @dataclass(frozen=True)
@@ -42,4 +50,4 @@ class GeneratedFace:
     # and closing lids over them.
     sampling_grid: np.ndarray
     lids: Lids | None
-    cheeks: Sequence[tuple[float, Cheek]]  # that are raised, and how far, 0..1
+    cheeks: Sequence[MovedCheek]

@@ -35,7 +35,7 @@ from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.cheeks import Cheeks
 from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
-from realtalk_ros.rendering.generated_face import Cheek, GeneratedFace, Lids
+from realtalk_ros.rendering.generated_face import GeneratedFace, Lids, MovedCheek
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import MouthOpening
@@ -107,7 +107,7 @@ class Generator:
             Retouching(avatar, geometry, shown)
             for avatar, geometry, shown in zip(avatars, self.geometry, teeth, strict=True)
         ]
-        # Of drawings and machines nobody knows how they smile.
+        # Of drawings and machines nobody knows how their cheeks move.
         self._cheeks = [
             Cheeks.of(avatar, geometry) if look == "lifelike" else None
             for avatar, geometry, look in zip(avatars, self.geometry, looks, strict=True)
@@ -240,7 +240,7 @@ class Generator:
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
         batch.generator.run()
-        cheeks = [self._raised_cheeks(*one) for one in zip(weights, faces, strict=True)]
+        cheeks = [self._moved_cheeks(*one) for one in zip(moved, faces, strict=True)]
         made = batch.faces(lids(), cheeks)
         drawn_faces = zip(weights, faces, made, lights(), openings, strict=True)
         for w, face, drawn, light, opening in drawn_faces:
@@ -256,9 +256,9 @@ class Generator:
             for face, interior, opening in zip(faces, interiors, openings, strict=True)
         ]
 
-    def _raised_cheeks(self, weights: np.ndarray, face: FaceInputs) -> list[tuple[float, Cheek]]:
+    def _moved_cheeks(self, points: np.ndarray, face: FaceInputs) -> list[MovedCheek]:
         cheeks = self._cheeks[face.avatar]
-        return cheeks.raised(weights, face.template) if cheeks is not None else []
+        return cheeks.moved(points, face.template) if cheeks is not None else []
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
@@ -286,7 +286,7 @@ class _Batch:
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
     def faces(
-        self, lids: Sequence[Lids | None], cheeks: Sequence[list[tuple[float, Cheek]]]
+        self, lids: Sequence[Lids | None], cheeks: Sequence[list[MovedCheek]]
     ) -> list[GeneratedFace]:
         """What came of the run, with the eyes and cheeks of each face."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
