@@ -76,7 +76,7 @@ def test_those_of_drawings_and_machines_stay(name):
 
 
 def cheeks_of(points, glasses=False):
-    return Cheeks(points[None], (points + SMILING - FACE)[None], [SKIN], glasses)
+    return Cheeks(points[None], (points + SMILING - FACE)[None], [SKIN], glasses=glasses)
 
 
 def smile(points, glasses=False, share=0.5):
@@ -112,6 +112,16 @@ def test_what_is_not_seen_is_not_moved():
     turned[:, 0] = np.maximum(FACE[:, 0], FACE[27, 0] - 0.016)
     assert [len(smile(points)) for points in (FACE, turned, FACE + 2)] == [2, 1, 0]
     assert not cheeks_of(FACE).moved(FACE, 0)
+
+
+def test_what_is_beside_a_narrow_cheek_stays():
+    narrow = FACE.copy()  # as the far cheek of a head that is turned
+    narrow[11:17, 0] -= 0.4 * (FACE[14, 0] - FACE[45, 0])
+    _, (cheek, _, _) = smile(narrow)
+    share = np.zeros((CROP_SIZE, CROP_SIZE), np.float32)
+    share[cheek.box] = cheek.share
+    x, y = np.rint(CROP_SIZE * narrow[11:15]).astype(int).T
+    assert share.max() > 0.5 and share[y, x].max() < 0.03
 
 
 def test_both_sides_are_alike():

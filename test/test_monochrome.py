@@ -31,10 +31,11 @@ def test_a_picture_with_colours_has_no_tone():
     assert tone(Avatar.load("mira").templates[0]) is None
 
 
-def test_the_open_mouth_of_a_grey_portrait_is_grey():
+@pytest.mark.parametrize("moved", [{"jawOpen": 0.6}, {"mouthSmile": 0.8}])
+def test_the_moving_face_of_a_grey_portrait_is_grey(moved):
     avatar = Avatar.load("mira")
     images = np.stack([grey(image) for image in avatar.templates[:1]])
     changed = dataclasses.replace(avatar, templates=images)
     renderer = FaceRenderer(changed, size=256)
-    image = renderer.render(arkit.weights(jawOpen=0.6), 0).astype(int)
+    image = renderer.render(arkit.weights(**moved), 0).astype(int)
     assert np.ptp(image, -1).max() <= 3

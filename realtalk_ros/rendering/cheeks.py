@@ -29,9 +29,11 @@ from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.generated_face import Cheek, MovedCheek
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.rendering.monochrome import tone_of
 
 Point = tuple[float, float]  # u, v
 COARSE = COARSE_SIZE, COARSE_SIZE
+PIXELS = np.stack(np.meshgrid(*[np.arange(CROP_SIZE) + 0.5] * 2), -1)  # (256, 256, 2): x, y
 
 
 class Side(NamedTuple):
@@ -40,18 +42,21 @@ class Side(NamedTuple):
     eye: int  # its outer corner
     mouth: int  # its corner
     wing: int  # of the nose
+    jaw: range  # beside the cheek, downwards
 
 
-SIDES = Side(36, 48, 31), Side(45, 54, 35)
+SIDES = Side(36, 48, 31, range(6)), Side(45, 54, 35, range(16, 10, -1))
 NOSE_BRIDGE = 27  # a landmark
 MEAN_SMILE = 0.45  # mouthSmile of the 68 people, at whose mouth's corner v is 1
 # How far skin moves outwards and up where the mouth's corner does so as at mouthSmile 1, in shares
 # of the width that is u's unit; and where, middle and standard deviation in u and v.
-MOVEMENT, WHERE = (0.12, 0.14), ((0.88, 0.34), (0.55, 0.36))
-# Where it ends: from 0 to 1 in u, beside the nose's wing and within the outline of the face, and in
-# v, below the lid (of glasses: below their rim) and above the mouth.
-BESIDE_WING, OUTLINE, BELOW_LID, ABOVE_MOUTH = (0.1, 0.34), (1.35, 1.05), (0.1, 0.35), (1.15, 0.85)
+MOVEMENT, WHERE = (0.125, 0.155), ((0.88, 0.34), (0.55, 0.36))
+# Where it ends: from 0 to 1 in u, beside the nose's wing and within the outline of the face (this
+# far or, as at the far side of a head that is turned, at the jaw), and in v, below the lid (of
+# glasses: below their rim) and above the mouth.
+BESIDE_WING, BELOW_LID, ABOVE_MOUTH = (0.1, 0.34), (0.1, 0.35), (1.15, 0.85)
 BELOW_GLASSES = (0.5, 0.75)
+OUTLINE, OUTLINE_FADE = 1.35, 0.3
 # Light at mouthSmile 1, logarithms of blue, green and red: darker along lines from one point (u, v)
 # to another, of a standard deviation. The fold beside the nose, whose first u counts from the wing,
 # and that below the eye. And the cheek, lighter: middle and standard deviation in u and v.
@@ -73,6 +78,7 @@ class Cheeks:
     resting, smiling: (T, 68, 2), landmarks of the templates, and with mouthSmile 1; normalised.
     templates: (T, 256, 256, 3) uint8 BGR, the face crops.
     glasses: whether the person wears any: their rims stay where they are.
+    monochrome: whether the templates are without colours, as the light then is, too.
     """
 
     def __init__(
@@ -80,7 +86,9 @@ class Cheeks:
         resting: np.ndarray,
         smiling: np.ndarray,
         templates: Sequence[np.ndarray],
-        glasses: bool,
+        *,
+        glasses: bool = False,
+        monochrome: bool = False,
     ):
         self._resting = resting
         points = (resting + MEAN_SMILE * (smiling - resting)) * CROP_SIZE
@@ -89,8 +97,10 @@ class Cheeks:
             seen = []
             for side in SIDES:
                 axes = Axes.of(points[t], side)
-                cheek = make_cheek(axes, template, glasses) if axes is not None else None
+                cheek = make_cheek(axes, points[t], side, template, glasses) if axes else None
                 if axes is not None and cheek is not None:
+                    if monochrome:
+                        cheek.light[..., :3] = cheek.light[..., :3].mean(-1, keepdims=True)
                     corner = axes.directions @ (smiling[t] - resting[t])[side.mouth]
                     seen.append((side, axes, corner, cheek))
             self._cheeks.append(seen)
@@ -109,7 +119,13 @@ class Cheeks:
             avatar.templates[0], avatar.crop, geometry.template_eyes[0],
             geometry.template_landmarks[0],
         )  # fmt: skip
-        return cls(resting, smiling, crops, glasses=shut is not None and shut.glasses)
+        return cls(
+            resting,
+            smiling,
+            crops,
+            glasses=shut is not None and shut.glasses,
+            monochrome=tone_of(avatar) is not None,
+        )
 
     def moved(self, points: np.ndarray, template: int) -> list[MovedCheek]:
         """What becomes of the cheeks of a template, by its index, where its landmarks are at
@@ -133,7 +149,6 @@ class Axes(NamedTuple):
     directions: np.ndarray  # (2, 2): outwards and up, of length 1
     width: float  # of u's unit
     height: float  # of v's
-    wing: float  # u of the nose's wing
 
     @classmethod
     def of(cls, points: np.ndarray, side: Side) -> Axes | None:
@@ -148,17 +163,12 @@ class Axes(NamedTuple):
         height = float((eye - points[side.mouth]) @ up)
         if min(width, height) < 8:  # pixels
             return None
-        wing = float((points[side.wing] - nose) @ outwards) / width
-        directions = np.stack([outwards, up])
-        return cls(nose, eye, directions, width=width, height=height, wing=wing)
+        return cls(nose, eye, np.stack([outwards, up]), width, height)
 
-    def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        """U and v of each pixel of the crop."""
-        y, x = np.mgrid[:CROP_SIZE, :CROP_SIZE] + 0.5
-        (out_x, out_y), (up_x, up_y) = self.directions
-        u = ((x - self.nose[0]) * out_x + (y - self.nose[1]) * out_y) / self.width
-        v = ((self.eye[0] - x) * up_x + (self.eye[1] - y) * up_y) / self.height
-        return u, v
+    def coordinates(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """U and v of points (..., 2)."""
+        outwards, up = self.directions
+        return (points - self.nose) @ outwards / self.width, (self.eye - points) @ up / self.height
 
     def source(self, outwards: float, up: float) -> tuple[float, float]:
         """Of what moves so far: it lies the other way."""
@@ -167,10 +177,16 @@ class Axes(NamedTuple):
         return float(x), float(y)
 
 
-def make_cheek(axes: Axes, template: np.ndarray, glasses: bool) -> Cheek | None:
-    """Of a template (256, 256, 3); None beside the crop."""
-    u, v = axes.coordinates()
-    inside = smoothstep(u - axes.wing, *BESIDE_WING) * smoothstep(u, *OUTLINE)
+def make_cheek(
+    axes: Axes, points: np.ndarray, side: Side, template: np.ndarray, glasses: bool
+) -> Cheek | None:
+    """Of a template (256, 256, 3) with landmarks at `points` (68, 2), pixels; None beside the
+    crop."""
+    u, v = axes.coordinates(PIXELS)
+    wing = float(axes.coordinates(points[side.wing])[0])
+    jaw_u, jaw_v = axes.coordinates(points[side.jaw])
+    outline = np.minimum(np.interp(v, jaw_v, jaw_u), OUTLINE)
+    inside = smoothstep(u - wing, *BESIDE_WING) * smoothstep((outline - u) / OUTLINE_FADE)
     inside *= smoothstep(v, *(BELOW_GLASSES if glasses else BELOW_LID))
     inside *= smoothstep(v, *ABOVE_MOUTH)
     share = inside * bell(u, WHERE[0]) * bell(v, WHERE[1])
@@ -178,7 +194,7 @@ def make_cheek(axes: Axes, template: np.ndarray, glasses: bool) -> Cheek | None:
     if is_empty(box):
         return None
     (first_u, first_v), last, deviation, levels = NASOLABIAL
-    nasolabial = (axes.wing + first_u, first_v), last, deviation, levels
+    nasolabial = (wing + first_u, first_v), last, deviation, levels
     light = sum(
         along_line(u, v, (first, last), deviation)[..., None] * levels
         for first, last, deviation, levels in (nasolabial, BELOW_EYE)
