@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class ScheduledChunk(Chunk):
 
     start: float = field()  # without the default of Chunk's
 
+    def moved(self, seconds: float) -> ScheduledChunk:
+        """The same chunk, played `seconds` later."""
+        return replace(self, start=self.start + seconds)
+
 
 @dataclass(frozen=True)
 class TimedExpression:
@@ -49,3 +53,7 @@ class TimedExpression:
     weights: np.ndarray
     rotation: np.ndarray
     speech: float
+
+    def moved(self, seconds: float) -> TimedExpression:
+        """The same frame, shown `seconds` later."""
+        return replace(self, time=self.time + seconds)

@@ -87,7 +87,7 @@ class Preparation:
 
     def shift(self, seconds: float) -> None:
         """After a jump of the clock: moves what is held."""
-        self._held = deque(replace(frame, time=frame.time + seconds) for frame in self._held)
+        self._held = deque(frame.moved(seconds) for frame in self._held)
         self._last_speech += seconds
         if self._speech_since is not None:
             self._speech_since += seconds

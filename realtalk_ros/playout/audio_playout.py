@@ -145,7 +145,7 @@ class AudioPlayout:
             self._end += seconds
         for held in self._held:
             held.segment += seconds
-            held.chunk = replace(held.chunk, start=held.chunk.start + seconds)
+            held.chunk = held.chunk.moved(seconds)
 
     def _cut(self, time: float) -> None:
         """Drops what is played from `time` on, but for the ends of utterances."""

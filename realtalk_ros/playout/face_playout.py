@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
@@ -59,13 +58,12 @@ class FacePlayout:
             self._speaking.shift(jump)
         return self._clock()
 
-    def _moved(self, when: float, follows: Callable[[float], bool]) -> float:
-        """The time of what comes, s: it is moved with the clock where it was stamped before that
-        was set, so that it `follows` what came before only then."""
+    def _missed_jump(self, when: float, follows: Callable[[float], bool]) -> float:
+        """By how much what comes, stamped `when`, is to be moved, s: with the clock, where it was
+        stamped before that was set, so that it `follows` what came before only then."""
         if time.monotonic() - self._jumped_at > UNDER_WAY or follows(when):
-            return when
-        moved = when + self._jump
-        return moved if follows(moved) else when
+            return 0.0
+        return self._jump if follows(when + self._jump) else 0.0
 
     def shown_now(self) -> float:
         """The time of the frame that is shown now."""
@@ -107,8 +105,7 @@ class FacePlayout:
         """Takes an expression that has waited for `waited` s since it was sent."""
         with self._lock:
             now = self._now()
-            if (moved := self._moved(expression.time, self._frames.follows)) != expression.time:
-                expression = replace(expression, time=moved)
+            expression = expression.moved(self._missed_jump(expression.time, self._frames.follows))
             self._frames.push(expression, now, now - waited)
             self._audio.confirm(expression.time, now - waited)
 
@@ -125,8 +122,7 @@ class FacePlayout:
         """Takes a chunk that has waited for `waited` s since it was sent."""
         with self._lock:
             now = self._now()
-            if (moved := self._moved(chunk.start, self._audio.follows)) != chunk.start:
-                chunk = replace(chunk, start=moved)
+            chunk = chunk.moved(self._missed_jump(chunk.start, self._audio.follows))
             late = now - waited - chunk.start
             if self._audio.push(chunk):
                 self._frames.delay.begin_audio(late + SLICE, now)

@@ -111,7 +111,7 @@ class JitterBuffer:
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
-        self._queue = deque(replace(e, time=e.time + seconds) for e in self._queue)
+        self._queue = deque(e.moved(seconds) for e in self._queue)
         self._last_time += seconds
         self._frame_time = None
         self.delay.shift(seconds)

@@ -149,10 +149,7 @@ class Turn:
             return
         if gap.end not in (chunk.start for chunk in self.chunks):
             return
-        self.chunks = deque(
-            replace(c, start=c.start - gap.seconds) if c.start >= gap.end else c
-            for c in self.chunks
-        )
+        self.chunks = deque(c.moved(-gap.seconds) if c.start >= gap.end else c for c in self.chunks)
         self.end -= gap.seconds
         self.expires -= gap.seconds
         self.lateness, self.gap = gap.lateness, None
@@ -184,7 +181,7 @@ class Turn:
         self.expires += seconds
         if self.gap is not None:
             self.gap = self.gap._replace(end=self.gap.end + seconds)
-        self.chunks = deque(replace(c, start=c.start + seconds) for c in self.chunks)
+        self.chunks = deque(c.moved(seconds) for c in self.chunks)
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: it keeps its place relative to now."""

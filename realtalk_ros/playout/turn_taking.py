@@ -115,7 +115,7 @@ class TurnTaking:
             if self._turns:
                 before = self._turns[-1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
-                scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
+                scheduled = scheduled.moved(turn.postponed)
             self._turns.append(turn)
             turn.fragments_before, self._fragments = self._fragments, 0
         self._note_fragments(turn, new, scheduled, result)
