@@ -2,7 +2,7 @@
 """Whose turn it is: chunks from any sender in, one utterance after another out, on one timeline.
 
 scheduling.py says when a chunk is played, interrupted_turns.py which chunks are ignored after an
-interrupt.
+interrupt, utterance_ends.py which ends are still to be passed on.
 
 A node that stalled finds audio that should have been played meanwhile. Of an utterance that goes
 on, that audio is dropped, so that the rest is played when it should be (`take`).
@@ -18,6 +18,7 @@ from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
 from realtalk_ros.playout.scheduling import ChunkFinding, schedule
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
+from realtalk_ros.playout.utterance_ends import UtteranceEnds
 from realtalk_ros.stream_types import STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
@@ -26,7 +27,6 @@ BEHIND = 1.0  # s for which a sender is half as late, from which on it is taken 
 SLOW = 30.0  # s after that in which it is taken to be late again at once
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
-PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
 FRAGMENTS = 5  # chunks in a row of which each ended the one before, or is an utterance of its own
 WORD = 0.3  # s of sound, less is no utterance
@@ -54,12 +54,7 @@ class TurnTaking:
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
         self._interrupted = InterruptedTurns()
-        # Names of utterances that paused before their end, and when.
-        self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
-        self._unended: dict[str, float] = {}  # whose `last` did not come, and since when they rest
-        self._ended: list[str] = []  # whose end is to be passed on without sound
-        # Names of utterances that were handed out whole, and when their sound ends.
-        self._handed_out: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
+        self._ends = UtteranceEnds()
         self._last_take = math.inf  # when `take` was called last
         self._fragments = 0  # in a row, up to the utterance that ended last
         self._singles = 0  # chunks in a row that are short utterances of their own
@@ -105,10 +100,10 @@ class TurnTaking:
             self._note(finding, result)
         if scheduled is None or (new and not len(scheduled.pcm)):
             if scheduled is not None and scheduled.last:
-                self._unended[chunk.utterance] = -math.inf
+                self._ends.end(chunk.utterance)
             return result
         if new:
-            self._unended.pop(chunk.utterance, None)
+            self._ends.begin(chunk.utterance)
             if self.policy == "replace":
                 result.ended.extend(self._replace_others(scheduled.start, now))
             self._interrupted.begin(chunk.utterance, sender)
@@ -164,60 +159,36 @@ class TurnTaking:
             if turn.chunks:
                 if turn.chunks[0].start > now + ahead:
                     return None
-                if not turn.started:  # who paused before does not go on
-                    self._ended.extend(self._unended)
-                    self._unended.clear()
+                if not turn.started:
+                    self._ends.end_paused()
                 turn.started = True
                 return turn.pop()
             expired = now > turn.expires
             if not turn.closed and not expired:
                 return None
-            if turn.utterance and not turn.closed:
-                self._unfinished.append((turn.utterance, now))
-            if len(self._turns) == 1:
-                if expired:
-                    self._leave(now)
-                return None
-            self._leave(now)
-            self._turns[0].postpone(turn.end)
+            if len(self._turns) == 1 and not expired:
+                return None  # more may come under its id
+            self._ends.hand_out(self._turns.popleft(), now)
+            if self._turns:
+                self._turns[0].postpone(turn.end)
         return None
-
-    def _leave(self, now: float) -> None:
-        """The first turn has nothing more to be played."""
-        turn = self._turns.popleft()
-        self._handed_out.append((turn.utterance, turn.end))
-        if turn.closed and not turn.ended:  # the utterance that replaced it cut its end off
-            self._ended.append(turn.utterance)
-        elif not turn.closed:
-            self._unended[turn.utterance] = now
 
     def take_ended(self, now: float) -> list[str]:
         """The utterances that have ended without a last chunk of sound, each once: another one has
-        begun, their `last` came alone, or nothing has come for PAUSE."""
+        begun, their `last` came alone, or nothing has come for a while."""
         if not self._turns:
-            over = [name for name, when in self._unended.items() if now - when > PAUSE]
-            for utterance in over:
-                del self._unended[utterance]
-            self._ended.extend(over)
-        ended, self._ended = self._ended, []
-        return ended
+            self._ends.end_long_paused(now)
+        return self._ends.take()
 
     def interrupt(self, now: float) -> list[str]:
         """Drops everything. Returns the utterances that were played or waited, of which chunks that
         still come are ignored, and those that paused so lately that they may go on."""
-        paused = [utterance for utterance, when in self._unfinished if now - when < PAUSE]
-        ended = [*self._still_heard(now), *self.utterances, *paused]
+        ended = [*self._ends.still_heard(now), *self.utterances, *self._ends.may_go_on(now)]
         for turn in self._turns:
             self._end(turn, now)
         self._turns.clear()
-        for names in (self._unfinished, self._unended, self._handed_out):
-            names.clear()
+        self._ends.interrupt()
         return list(dict.fromkeys(ended))
-
-    def _still_heard(self, now: float) -> list[str]:
-        """Those before the ones that wait, whose sound may not be over, as the face is shown later
-        than it is processed: an interrupt ends it."""
-        return [utterance for utterance, end in self._handed_out if end > now - MAX_SILENCE]
 
     def accept_again(self, utterance: str, sender: str = "") -> None:
         """`utterance` answers: its chunks are played though it was interrupted."""
@@ -229,13 +200,7 @@ class TurnTaking:
         for turn in self._turns:
             turn.shift(seconds)
         self._interrupted.shift(seconds)
-        self._unfinished = deque(
-            ((utterance, when + seconds) for utterance, when in self._unfinished), maxlen=UNFINISHED
-        )
-        self._unended = {name: when + seconds for name, when in self._unended.items()}
-        self._handed_out = deque(
-            ((utterance, end + seconds) for utterance, end in self._handed_out), maxlen=UNFINISHED
-        )
+        self._ends.shift(seconds)
         self._last_take += seconds
 
     def _find_turn(self, chunk: Chunk, sender: str, sent: float) -> tuple[Turn, bool]:
