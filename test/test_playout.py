@@ -408,6 +408,45 @@ def test_the_end_of_what_was_interrupted_is_not_passed_on(after):
     assert sum(piece.seconds for piece in drain(turns, 100.0)) == pytest.approx(1)
 
 
+def end(utterance):
+    return Chunk(np.zeros(0, np.float32), RATE, None, utterance, last=True)
+
+
+@pytest.mark.parametrize("how", ["another begins", "ten seconds pass", "interrupt"])
+def test_the_last_of_a_sender_that_seemed_dead_is_not_passed_on_again(how):
+    turns, now = TurnTaking(), 13.0
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert ended_at(turns, np.arange(10, 12, 0.1)) == {}
+    if how == "another begins":
+        say(turns, "b", 12.0, 0.5, now=12.0)
+        assert list(ended_at(turns, [12.0])) == ["a"]
+    elif how == "ten seconds pass":
+        now = 23.0
+        assert list(ended_at(turns, np.arange(12, 23, 0.1))) == ["a"]
+    else:
+        assert turns.interrupt(12.0) == ["a"]
+    turns.put(end("a"), now)
+    assert ended_at(turns, now + np.arange(0, 20, 0.1)) == {}
+    # An utterance of the same name that has no sound ends as any other.
+    turns.put(end("a"), now + 20)
+    assert list(ended_at(turns, [now + 20])) == ["a"]
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_who_goes_on_after_it_seemed_dead_ends_again(reset):
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, now=9.9, last=False)
+    assert list(ended_at(turns, np.arange(10, 23, 0.1))) == ["a"]
+    if reset:  # its answer is empty
+        turns.interrupt(23.0)
+        turns.accept_again("a")
+    else:
+        say(turns, "a", 23.0, 1.0, last=False)
+    turns.put(end("a"), 24.0)
+    lasts = [piece.utterance for piece in drain(turns, 24.0) if piece.last]
+    assert [*lasts, *turns.take_ended(24.0)] == ["a"]
+
+
 def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing():
     playout = AudioPlayout()
     end = Chunk(np.zeros(0, np.float32), RATE, None, "a", True)

@@ -192,6 +192,7 @@ class TurnTaking:
 
     def accept_again(self, utterance: str, sender: str = "") -> None:
         """`utterance` answers: its chunks are played though it was interrupted."""
+        self._ends.begin(utterance)
         self._interrupted.remove(utterance, sender)
         self._interrupted.begin(utterance, sender)
 

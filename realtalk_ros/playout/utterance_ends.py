@@ -3,7 +3,8 @@
 all that it ends.
 
 An utterance that was handed out whole is still heard for a while, as the face is shown later than
-it is processed. One whose `last` did not come has paused: it may go on until another begins.
+it is processed. One whose `last` did not come has paused: it may go on until another begins. Then
+its end is passed on, and the `last` that its sender may still send is not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 
 PAUSE = 10.0  # s for which an utterance may pause
 REMEMBERED = 16  # utterances that were handed out
+MAX_ENDED = 64  # utterances remembered that ended without a `last` of their own
 
 
 @dataclass
@@ -35,10 +37,12 @@ class UtteranceEnds:
         self._handed_out: deque[_HandedOut] = deque(maxlen=REMEMBERED)
         self._paused: dict[str, float] = {}  # whose `last` did not come, and since when
         self._without_sound: list[str] = []  # whose end is to be passed on without sound
+        self._without_last: dict[str, None] = {}  # that ended, though their own `last` did not come
 
     def begin(self, utterance: str) -> None:
         """Sound of `utterance` comes."""
         self._paused.pop(utterance, None)
+        self._without_last.pop(utterance, None)
 
     def hand_out(self, turn: Turn, now: float) -> None:
         """All of `turn` was handed out."""
@@ -50,19 +54,28 @@ class UtteranceEnds:
 
     def end(self, utterance: str) -> None:
         """The `last` of `utterance` came without sound, and nothing of it waits."""
-        self._paused[utterance] = -math.inf
+        if utterance in self._without_last:
+            del self._without_last[utterance]
+        else:
+            self._paused[utterance] = -math.inf
 
     def end_paused(self) -> None:
         """Another utterance is played: those that paused before do not go on."""
         self._without_sound.extend(self._paused)
-        self._paused.clear()
+        self._forget_paused(list(self._paused))
 
     def end_long_paused(self, now: float) -> None:
         """Nothing is played: those that paused for too long do not go on."""
         over = [utterance for utterance, since in self._paused.items() if now - since > PAUSE]
-        for utterance in over:
-            del self._paused[utterance]
         self._without_sound.extend(over)
+        self._forget_paused(over)
+
+    def _forget_paused(self, utterances: list[str]) -> None:
+        for utterance in utterances:
+            if math.isfinite(self._paused.pop(utterance)):
+                self._without_last[utterance] = None
+        while len(self._without_last) > MAX_ENDED:
+            self._without_last.pop(next(iter(self._without_last)))
 
     def take(self) -> list[str]:
         """Those whose end is to be passed on without sound, each once."""
@@ -81,7 +94,7 @@ class UtteranceEnds:
     def interrupt(self) -> None:
         """All have ended."""
         self._handed_out.clear()
-        self._paused.clear()
+        self._forget_paused(list(self._paused))
 
     def shift(self, seconds: float) -> None:
         """The clock jumped."""
