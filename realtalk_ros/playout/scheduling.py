@@ -81,8 +81,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
         trimmed = _trimmed(chunk, turn.to_skip, following)
         turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
-    if turn.has_had(stamp, chunk.pcm, sent):
-        return Scheduled(None, ChunkFinding.REPEATED)
+    turn.remember(chunk, sent)
     turn.clock_offset += _set_back(turn, chunk, stamp, sent)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)

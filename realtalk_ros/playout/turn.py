@@ -33,6 +33,9 @@ class _Gap(NamedTuple):
     lateness: float  # of the utterance before it
 
 
+_Fingerprint = tuple["float | None", int]  # a chunk's stamp, and a hash of its sound
+
+
 class Turn:
     """One utterance that waits or is being played. Times are media time in seconds."""
 
@@ -48,6 +51,7 @@ class Turn:
         self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
         self.ended = False  # its `last` was
+        self.last_came = False  # its `last` did, and nothing since
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
         self.missing: float | None = None  # the stamp from which on sound was left out last
@@ -65,8 +69,9 @@ class Turn:
         self.expires = -math.inf  # when it is over if nothing more comes
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
-        self.recent: dict[tuple[float, int], float] = {}  # chunks' stamps and hashes: when sent
-        self.first_content: tuple[float, int] | None = None  # the first of them
+        self.recent: dict[_Fingerprint, float] = {}  # of chunks: when sent
+        self.first_content: _Fingerprint | None = None  # the first of them
+        self.remembered_at = -math.inf  # when the last of them was sent
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
@@ -81,7 +86,7 @@ class Turn:
         self.received += chunk.seconds
         self.count += 1
         self.end = max(self.end, chunk.start + chunk.seconds)
-        self.closed = self.closed or chunk.last
+        self.closed, self.last_came = self.closed or chunk.last, chunk.last
         if math.isfinite(self.last_sent):
             self.intervals.append(max(0.0, sent - self.last_sent))
         self.first_sent, self.last_sent = min(self.first_sent, sent), sent
@@ -106,24 +111,34 @@ class Turn:
                 )
             )
 
-    def has_had(self, stamp: float, pcm: np.ndarray, sent: float) -> bool:
-        """Whether a chunk that was sent at `sent`, s, is a copy of one before. If not, it will be
-        known."""
-        content = (stamp, hash(pcm.tobytes()))
-        since = sent - self.first_sent
-        if content == self.first_content and since > max(ACTIVE, self.received / 2):
-            # Too late for a copy: a bag is played in a loop.
+    def has_had(self, chunk: Chunk, sent: float) -> bool:
+        """Whether a chunk that was sent at `sent`, s, is a copy of one before."""
+        if not len(chunk.pcm):
+            return chunk.last and self.last_came and sent - self.last_sent <= ACTIVE
+        # A burst may be over before the copies of its chunks come.
+        copied_within = max(ACTIVE, self.received / 2)
+        if chunk.start is None or sent - self.remembered_at > copied_within:
+            return False
+        return sent - self.recent.get(_fingerprint(chunk), -math.inf) <= copied_within
+
+    def remember(self, chunk: Chunk, sent: float) -> None:
+        """Copies of a chunk will be known, if it has sound and a stamp."""
+        if chunk.start is None or not len(chunk.pcm):
+            return
+        content, self.remembered_at = _fingerprint(chunk), sent
+        if content == self.first_content:  # a bag is played in a loop
             self.recent.clear()
             self.last_stamp = self.next_stamp = None
             self.first_sent, self.received, self.count = sent, 0.0, 0
-        # A burst may be over before the copies of its chunks come.
-        if sent - self.recent.get(content, -math.inf) <= max(ACTIVE, self.received / 2):
-            return True
         self.first_content = self.first_content or content
         self.recent[content] = sent
         if len(self.recent) > MAX_RECENT:
             self.recent.pop(next(iter(self.recent)))
-        return False
+
+    def forget_sound(self) -> None:
+        """It is over: only copies of its chunks are still to be known."""
+        self.chunks.clear()
+        self.last_pcm = self.last_pcm[:0].copy()
 
     def may_have_sent(self, chunk: Chunk, sent: float) -> bool:
         """Whether a chunk that comes after its last one may be a copy, or have been overtaken."""
@@ -226,6 +241,11 @@ class Turn:
     def is_active(self, now: float) -> bool:
         """Whether its sender has sent so recently that it must still be sending."""
         return now - self.last_sent <= max(ACTIVE, 1.5 * max(self.intervals, default=0.0))
+
+
+def _fingerprint(chunk: Chunk) -> _Fingerprint:
+    """By which copies of a chunk are known."""
+    return chunk.start, hash(chunk.pcm.tobytes())
 
 
 def _continues(waiting: ScheduledChunk, chunk: ScheduledChunk) -> bool:

@@ -23,6 +23,7 @@ from realtalk_ros.stream_types import STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
+PAST = 16  # turns that are over, of whose chunks copies are known
 BEHIND = 1.0  # s for which a sender is half as late, from which on it is taken to stay so
 SLOW = 30.0  # s after that in which it is taken to be late again at once
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
@@ -53,6 +54,7 @@ class TurnTaking:
         self.counts["late_senders"] = 0  # times that speech was postponed, as it came late
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
+        self._past: deque[Turn] = deque(maxlen=PAST)  # those that are over
         self._interrupted = InterruptedTurns()
         self._ends = UtteranceEnds()
         self._last_take = math.inf  # when `take` was called last
@@ -83,8 +85,8 @@ class TurnTaking:
         Raises AudioError if more audio waits than may.
         """
         sent, result = now if sent is None else min(sent, now), PutResult()
-        if self._interrupted.ignores(chunk, sent, sender):
-            self._note(ChunkFinding.INTERRUPTED, result)
+        if (unwanted := self._find_unwanted(chunk, sent, sender)) is not None:
+            self._note(unwanted, result)
             return result
         turn, new = self._find_turn(chunk, sender, sent)
         if new and any(t.utterance == chunk.utterance and t.sender != sender for t in self._turns):
@@ -121,6 +123,19 @@ class TurnTaking:
         elif turn.late_since is None:
             turn.late_since = sent
         return result
+
+    def _find_unwanted(self, chunk: Chunk, sent: float, sender: str) -> ChunkFinding | None:
+        """Why a chunk is not taken, if it is not: it is a copy, as of a relay, or more of what was
+        interrupted."""
+        turns = [t for t in (*self._past, *self._turns) if t.utterance == chunk.utterance]
+        # An end without sound belongs to the newest: another sender's may have ended just now.
+        if any(turn.has_had(chunk, sent) for turn in (turns if len(chunk.pcm) else turns[-1:])):
+            return ChunkFinding.REPEATED
+        if self._interrupted.ignores(chunk, sent, sender):
+            for turn in turns[-1:]:
+                turn.remember(chunk, sent)
+            return ChunkFinding.INTERRUPTED
+        return None
 
     def _note_fragments(
         self, turn: Turn, new: bool, chunk: ScheduledChunk, result: PutResult
@@ -168,10 +183,17 @@ class TurnTaking:
                 return None
             if len(self._turns) == 1 and not expired:
                 return None  # more may come under its id
-            self._ends.hand_out(self._turns.popleft(), now)
+            self._ends.hand_out(turn, now)
+            self._leave()
             if self._turns:
                 self._turns[0].postpone(turn.end)
         return None
+
+    def _leave(self) -> None:
+        """The first turn is over."""
+        turn = self._turns.popleft()
+        turn.forget_sound()
+        self._past.append(turn)
 
     def take_ended(self, now: float) -> list[str]:
         """The utterances that have ended without a last chunk of sound, each once: another one has
@@ -186,7 +208,8 @@ class TurnTaking:
         ended = [*self._ends.still_heard(now), *self.utterances, *self._ends.may_go_on(now)]
         for turn in self._turns:
             self._end(turn, now)
-        self._turns.clear()
+        while self._turns:
+            self._leave()
         self._ends.interrupt()
         return list(dict.fromkeys(ended))
 
@@ -200,6 +223,7 @@ class TurnTaking:
         """The clock jumped: everything keeps its place relative to now."""
         for turn in self._turns:
             turn.shift(seconds)
+        self._past.clear()  # simulated time that went back brings the same stamps again
         self._interrupted.shift(seconds)
         self._ends.shift(seconds)
         self._last_take += seconds
@@ -268,8 +292,8 @@ class TurnTaking:
             if turn.end > start:
                 turn.cut(start)
             turn.closed = True
-        if ended:
-            self._turns.clear()
+        while ended and self._turns:
+            self._leave()
         return ended
 
     def _end(self, turn: Turn, now: float, cut: bool = True) -> None:
