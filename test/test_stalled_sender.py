@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sender whose reserve runs dry, through turn-taking, network and playout, without ROS."""
+"""Senders whose speech comes late, through turn-taking, network and playout, without ROS."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -23,13 +25,14 @@ def network():
     return model, model.prior(person.identity, person.reference_expressions)
 
 
-def heard(network, sent, seconds):
+def heard(network, sent, seconds, latency=0.0):
     """What is played of chunks that come at certain times, `sent`: (when, chunk)."""
     now, out, waiting, computed = 0.0, [], sorted(sent, key=lambda item: item[0]), []
     turns, pipeline = TurnTaking(), ExpressionPipeline(*network, FPS, prepare=True)
     turns.jitter = jitter_of(pipeline.model.look_ahead)
     face = FacePlayout(FPS, lambda: now, lambda: 0.0)
     face.set_lead(COST, at_once=True)
+    face.set_playback_latency(latency)
     for now in np.arange(0.0, seconds, STEP):
         while waiting and waiting[0][0] <= now:
             turns.put(waiting.pop(0)[1], now)
@@ -77,4 +80,25 @@ def test_no_word_of_live_speech_is_lost_at_a_first_stall(stall, stays):
     person = Avatar.load("default")
     prior = model.prior(person.identity, person.reference_expressions)
     played = heard((model, prior), sent, 5.5)
+    assert np.count_nonzero(np.abs(played) > 1e-6) > 2.98 * rate
+
+
+@pytest.mark.parametrize("stamps", [True, False])
+@pytest.mark.parametrize("latency", [0.0, 0.2])
+@pytest.mark.parametrize("short", [1, 20, 60])
+def test_no_word_is_lost_of_live_speech_in_chunks_of_very_different_length(short, latency, stamps):
+    """A long chunk after each of several `short` ones, all sent when they have been said."""
+    model = ExpressionModel(look_ahead=0.06)
+    person = Avatar.load("default")
+    prior = model.prior(person.identity, person.reference_expressions)
+    pcm, rate = read_audio(AVATAR_DIR.parent / "data/speech_sample.wav")
+    pcm, sent, said = pcm[: 3 * rate] + 1e-3, [], 0
+    for seconds in itertools.cycle([0.01] * short + [0.24]):
+        part, start = pcm[said : said + round(seconds * rate)], 0.5 + said / rate
+        said += len(part)
+        chunk = Chunk(part, rate, start if stamps else None, "a", last=said == len(pcm))
+        sent.append((0.5 + said / rate, chunk))
+        if chunk.last:
+            break
+    played = heard((model, prior), sent, 5.5, latency)
     assert np.count_nonzero(np.abs(played) > 1e-6) > 2.98 * rate

@@ -126,6 +126,8 @@ class FacePlayout:
             late = now - waited - chunk.start
             if self._audio.push(chunk):
                 self._frames.delay.begin_audio(late + SLICE, now)
+            elif self._audio_time() - waited - chunk.start > LATE - SLICE:  # it would be dropped
+                self._frames.delay.note_late_audio(late + SLICE, now)
 
     def set_playback_latency(self, seconds: float) -> None:
         """Audio is handed out so much before its frame. What plays goes on without a gap, as the

@@ -6,10 +6,10 @@ utterance is shown with one constant delay, chosen at its beginning. (jitter_buf
 comes later than that.)
 
 A process that stalled finds many expressions at once, all of them late: they say nothing about the
-delay. It grows only where frames come too late again and again. When it has not been needed for
-UNNEEDED_FOR, as many frames are left out as it has grown by: of live speech any, of speech that is
-sent early only silence. In live speech pauses are shortened, too, until no more of it is left than
-needed.
+delay. It grows only where frames come too late again and again, or where sound that was sent late
+would be dropped. When it has not been needed for UNNEEDED_FOR, as many frames are left out as it
+has grown by: of live speech any, of speech that is sent early only silence. In live speech pauses
+are shortened, too, until no more of it is left than needed.
 """
 
 from __future__ import annotations
@@ -99,6 +99,13 @@ class PlayoutDelay:
         if (needed := self._needed(-math.inf)) > self.seconds:
             self._raise(needed, now)
             self._first = max(self._first, needed)
+
+    def note_late_audio(self, lateness: float, now: float) -> None:
+        """More audio of the segment was sent too late to be played, such as a chunk of live speech
+        that is longer than those before. Raises the delay until a pause."""
+        if lateness <= MAX_DELAY:
+            self._raise(MARGIN + lateness + self.playback_latency, now)
+            self._first = max(self._first, self.seconds)
 
     def _raise(self, seconds: float, now: float) -> None:
         self.seconds = self._target = seconds
