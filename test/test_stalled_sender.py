@@ -27,7 +27,13 @@ def network():
 
 def heard(network, sent, seconds, latency=0.0):
     """What is played of chunks that come at certain times, `sent`: (when, chunk)."""
+    return heard_and_seen(network, sent, seconds, latency)[0]
+
+
+def heard_and_seen(network, sent, seconds, latency=0.0):
+    """As `heard`, and the frames: (when, DueFrame)."""
     now, out, waiting, computed = 0.0, [], sorted(sent, key=lambda item: item[0]), []
+    shown = []
     turns, pipeline = TurnTaking(), ExpressionPipeline(*network, FPS, prepare=True)
     turns.jitter = jitter_of(pipeline.model.look_ahead)
     face = FacePlayout(FPS, lambda: now, lambda: 0.0)
@@ -48,9 +54,11 @@ def heard(network, sent, seconds, latency=0.0):
         computed += [(now + COST, expression) for expression in expressions]
         while computed and computed[0][0] <= now:
             face.push_expression(computed.pop(0)[1], 0.0)
-        face.next_frame()
+        frame, _ = face.next_frame()
+        if frame is not None:
+            shown.append((now, frame))
         face.play_audio(lambda chunks: out.extend(chunk.pcm for chunk in chunks))
-    return np.concatenate(out)
+    return np.concatenate(out), shown
 
 
 @pytest.mark.parametrize("gap", [0.05, 0.1, 0.2, 0.4])
@@ -102,3 +110,18 @@ def test_no_word_is_lost_of_live_speech_in_chunks_of_very_different_length(short
             break
     played = heard((model, prior), sent, 5.5, latency)
     assert np.count_nonzero(np.abs(played) > 1e-6) > 2.98 * rate
+
+
+@pytest.mark.parametrize("late", [0.5, 1.8])
+@pytest.mark.parametrize("begins", [0.0, 1.5], ids=["from the beginning", "in mid-speech"])
+def test_the_face_moves_with_the_sound_of_speech_that_is_sent_after_its_time(network, late, begins):
+    """As behind a slow network: what was shown of that time already cannot be shown again."""
+    pcm, rate = read_audio(AVATAR_DIR.parent / "data/speech_sample.wav")
+    sent = []
+    for k, part in enumerate(np.split(pcm[: 3 * rate] + 1e-3, 60)):
+        chunk = Chunk(part, rate, 0.5 + 0.05 * k, "a", last=k == 59)
+        sent.append((0.55 + 0.05 * k + (late if 0.05 * k >= begins else 0.0), chunk))
+    played, shown = heard_and_seen(network, sent, 7.0)
+    assert np.count_nonzero(np.abs(played) > 1e-6) > 2.98 * rate
+    assert max(np.diff([when for when, _ in shown])) < 0.2  # it never stands still
+    assert sum(bool(frame.utterance) for _, frame in shown) > 0.85 * 3.3 * FPS

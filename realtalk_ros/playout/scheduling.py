@@ -5,7 +5,9 @@ Inside an utterance the number of samples is the clock. A stamp more than 2 s be
 sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
 nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
 The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
-So it is where a clock was set back by less in mid-sound (`_set_back`).
+So it is where a clock was set back by less in mid-sound (`_set_back`), and where an utterance was
+to begin more than `jitter_of` before it was sent: a face that has shown that time already would
+have to stand still until it is over.
 (What is jitter and what is a lost chunk: the limits in stream_types.py. What is dropped because its
 time has passed: turn_taking.py.)
 
@@ -42,6 +44,7 @@ class ChunkFinding(Enum):
     REPEATED = "repeated_chunks"  # its audio came before: dropped
     TRIMMED = "trimmed_chunks"  # its sender's clocks drift: played without what overlaps
     OVERLAPPING = "overlapping_stamps"  # the audio before it takes longer: played after that
+    LATE = "late_stamps"  # it begins an utterance, and came after its time: played next
     FOREIGN = "foreign_stamps"  # stamped by another clock: played next
     INTERRUPTED = "interrupted_chunks"  # more of what was interrupted: dropped
     FRAGMENT = "fragmented_utterances"  # it and those before it each ended the one before
@@ -87,6 +90,9 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
     turn.record_stamp(stamp, chunk.seconds)
     turn.clock_jumped = False
     turn.close_gap(stamp + turn.clock_offset + turn.postponed)
+    if turn.is_new and sent - stamp > jitter and _is_plausible(stamp, chunk.seconds, sent):
+        turn.clock_offset = sent - stamp
+        return Scheduled(chunk.scheduled(sent), ChunkFinding.LATE)
     for offset in _offsets(turn, stamp, chunk.seconds, sent):
         # An utterance that was postponed lies behind its stamps, which is no jump.
         start = stamp + offset + turn.postponed

@@ -212,6 +212,11 @@ class Turn:
             self.clock_offset += seconds
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing of it has come."""
+        return self.end == -math.inf
+
+    @property
     def in_real_time(self) -> bool:
         """Whether it comes as fast as it is spoken; False if faster."""
         return self.last_sent - self.first_sent > 0.5 * self.received
