@@ -76,8 +76,9 @@ def test_copies_of_an_utterance_that_is_over_neither_sound_nor_end_it_again(
 @pytest.mark.parametrize("relay", ["", "another publisher"])
 @pytest.mark.parametrize("step, later", [(0.02, 0.1), (0.1, 0.005), (0.1, 0.25)])
 def test_copies_of_what_was_interrupted_do_not_bring_it_back(relay, step, later):
-    """Its sender never hears of the interrupt."""
+    """Nor is its end passed on. Its sender never hears of the interrupt."""
     sent = [(10 + step * (k + 1), part) for k, part in enumerate(speech("a", 10.0, 3.0, step))]
+    sent.append((13.0, end("a")))
     listener, interrupted = Listener(), False
     for when, part, sender in with_copies(sent, later, relay):
         if when > 11.01 and not interrupted:
@@ -85,8 +86,8 @@ def test_copies_of_what_was_interrupted_do_not_bring_it_back(relay, step, later)
             listener.turns.interrupt(11.01)
             interrupted = True
         listener.put(when, part, sender)
-    listener.listen(20.0)
-    assert listener.seconds == pytest.approx({"a": 1.0})
+    listener.listen(40.0)
+    assert listener.seconds == pytest.approx({"a": 1.0}) and listener.lasts == []
 
 
 def test_two_voices_under_one_id_both_end():

@@ -71,6 +71,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
     """When a chunk is played that was sent at `sent`, s. `turn` remembers its stamp, and how the
     sender's clock differs. `jitter`: see `jitter_of`."""
     stamp = chunk.start
+    turn.remember(chunk, sent)
     # Later than that, or where a reserve has run dry, the rest comes after a pause, or as much of
     # it would be too late.
     wait = STAMP_TOLERANCE if turn.had_reserve else jitter
@@ -84,7 +85,6 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
         trimmed = _trimmed(chunk, turn.to_skip, following)
         turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
-    turn.remember(chunk, sent)
     turn.clock_offset += _set_back(turn, chunk, stamp, sent)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)

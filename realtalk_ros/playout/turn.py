@@ -51,7 +51,7 @@ class Turn:
         self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
         self.ended = False  # its `last` was
-        self.last_came = False  # its `last` did, and nothing since
+        self.last_came = False  # its `last` came, and nothing since
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
         self.missing: float | None = None  # the stamp from which on sound was left out last
@@ -71,7 +71,7 @@ class Turn:
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
         self.recent: dict[_Fingerprint, float] = {}  # of chunks: when sent
         self.first_content: _Fingerprint | None = None  # the first of them
-        self.remembered_at = -math.inf  # when the last of them was sent
+        self.remembered_at = -math.inf  # when the last chunk was sent, even if it was ignored
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
@@ -86,7 +86,7 @@ class Turn:
         self.received += chunk.seconds
         self.count += 1
         self.end = max(self.end, chunk.start + chunk.seconds)
-        self.closed, self.last_came = self.closed or chunk.last, chunk.last
+        self.closed = self.closed or chunk.last
         if math.isfinite(self.last_sent):
             self.intervals.append(max(0.0, sent - self.last_sent))
         self.first_sent, self.last_sent = min(self.first_sent, sent), sent
@@ -114,7 +114,7 @@ class Turn:
     def has_had(self, chunk: Chunk, sent: float) -> bool:
         """Whether a chunk that was sent at `sent`, s, is a copy of one before."""
         if not len(chunk.pcm):
-            return chunk.last and self.last_came and sent - self.last_sent <= ACTIVE
+            return chunk.last and self.last_came and sent - self.remembered_at <= ACTIVE
         # A burst may be over before the copies of its chunks come.
         copied_within = max(ACTIVE, self.received / 2)
         if chunk.start is None or sent - self.remembered_at > copied_within:
@@ -122,10 +122,11 @@ class Turn:
         return sent - self.recent.get(_fingerprint(chunk), -math.inf) <= copied_within
 
     def remember(self, chunk: Chunk, sent: float) -> None:
-        """Copies of a chunk will be known, if it has sound and a stamp."""
+        """Copies of a chunk will be known, if it has sound and a stamp, or says `last`."""
+        self.last_came, self.remembered_at = chunk.last, sent
         if chunk.start is None or not len(chunk.pcm):
             return
-        content, self.remembered_at = _fingerprint(chunk), sent
+        content = _fingerprint(chunk)
         if content == self.first_content:  # a bag is played in a loop
             self.recent.clear()
             self.last_stamp = self.next_stamp = None
@@ -202,6 +203,7 @@ class Turn:
         """The clock jumped: it keeps its place relative to now."""
         self._move(seconds)
         self.first_sent += seconds
+        self.remembered_at += seconds
         self.last_sent += seconds
         self.late_since = None
         self.slow_until += seconds

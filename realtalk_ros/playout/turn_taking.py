@@ -132,7 +132,7 @@ class TurnTaking:
         if any(turn.has_had(chunk, sent) for turn in (turns if len(chunk.pcm) else turns[-1:])):
             return ChunkFinding.REPEATED
         if self._interrupted.ignores(chunk, sent, sender):
-            for turn in turns[-1:]:
+            for turn in [t for t in turns if t.sender == sender][-1:]:
                 turn.remember(chunk, sent)
             return ChunkFinding.INTERRUPTED
         return None
