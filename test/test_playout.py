@@ -880,6 +880,21 @@ def test_a_sender_that_is_started_anew_goes_on():
     assert len(turns.utterances) <= 2 and turns.counts["mixed_senders"] == 0
 
 
+@pytest.mark.parametrize("policy", ["replace", "queue"])
+def test_speech_that_waits_for_its_time_swallows_no_other_sender_under_its_id(policy):
+    turns = TurnTaking(policy)
+    for k in range(10):
+        turns.put(chunk("", 15 + 0.1 * k, value=0.1, last=k == 9), 10.0, None, "ahead")
+    out = []
+    for k in range(10):
+        turns.put(chunk("", 12 + 0.1 * k, value=0.9, last=k == 9), 12.0 + 0.1 * k, None, "now")
+        out += drain(turns, 12.0 + 0.1 * k, 1.0)
+    out += [c for now in np.arange(13.0, 20.0, 0.1) for c in drain(turns, now, 1.0)]
+    said = [c for c in out if len(c.pcm) and c.pcm[0] > 0.5]
+    assert sum(c.seconds for c in said) == pytest.approx(1.0)
+    assert said[0].start == pytest.approx({"replace": 12.0, "queue": 16.0}[policy])
+
+
 def test_a_chunk_says_what_was_found_of_it():
     turns = TurnTaking()
     first = chunk("a", 10.0)

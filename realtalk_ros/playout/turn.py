@@ -245,9 +245,12 @@ class Turn:
         """Whether its stamps count samples."""
         return self.irregular <= 0.2 * self.stamped
 
-    def is_active(self, now: float) -> bool:
-        """Whether its sender has sent so recently that it must still be sending."""
-        return now - self.last_sent <= max(ACTIVE, 1.5 * max(self.intervals, default=0.0))
+    def is_continued_by(self, chunk: Chunk, sent: float) -> bool:
+        """Whether a chunk of another sender is more of it, as its own has gone: it must have sent
+        meanwhile. What is stamped before its end is another's: it may wait for its time."""
+        before = chunk.start is not None and self.may_have_sent(chunk, sent)
+        longest = 1.5 * max(self.intervals, default=0.0)
+        return not before and sent - self.last_sent > max(ACTIVE, longest)
 
 
 def _fingerprint(chunk: Chunk) -> _Fingerprint:

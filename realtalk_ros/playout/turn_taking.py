@@ -241,7 +241,7 @@ class TurnTaking:
         for turn in turns:
             if turn.sender == sender:
                 return turn, False
-        if turns and not turns[-1].is_active(sent):
+        if turns and turns[-1].is_continued_by(chunk, sent):
             turns[-1].sender = sender  # the sender that began it was restarted, say
             return turns[-1], False
         return Turn(utterance, sender), True
