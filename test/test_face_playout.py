@@ -132,6 +132,17 @@ def test_a_playback_latency_that_is_set_in_silence_delays_no_face():
     assert simulation.playout.status()["delay_ms"] == delay
 
 
+def test_an_end_without_sound_delays_no_face():
+    """It is stamped with the time at which it is known."""
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(0.3)
+    simulation.talk(1.0, lead=1.0)
+    before = simulation.playout.status()["delay_ms"]
+    end = ScheduledChunk(np.zeros(0, np.float32), RATE, simulation.now, "a", last=True)
+    simulation.playout.push_audio(end, 0.0)
+    assert simulation.playout.status()["delay_ms"] == before < 300
+
+
 @pytest.mark.parametrize("when", [-0.9, -0.7, -0.5])
 def test_no_face_is_shown_before_its_time_where_the_playback_latency_is_taken_back(when):
     """While the delay of the speech before falls."""

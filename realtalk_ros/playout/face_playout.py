@@ -124,9 +124,10 @@ class FacePlayout:
             now = self._now()
             chunk = chunk.moved(self._missed_jump(chunk.start, self._audio.follows))
             late = now - waited - chunk.start
+            overdue = self._audio_time() - waited - chunk.start
             if self._audio.push(chunk):
                 self._frames.delay.begin_audio(late + SLICE, now)
-            elif self._audio_time() - waited - chunk.start > LATE - SLICE:  # it would be dropped
+            elif len(chunk.pcm) and overdue > LATE - SLICE:  # it would be dropped
                 self._frames.delay.note_late_audio(late + SLICE, now)
 
     def set_playback_latency(self, seconds: float) -> None:
