@@ -26,12 +26,16 @@ from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.boxes import bounding_box, is_empty
-from realtalk_ros.rendering.eyelids import shut_eyes
+from realtalk_ros.rendering.eyelids import open_eyes
 from realtalk_ros.rendering.generated_face import Cheek, MovedCheek
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.rendering.glasses import lowest_rims
+from realtalk_ros.rendering.lid_skin import skin_ends
 from realtalk_ros.rendering.monochrome import tone_of
+from realtalk_ros.rendering.open_eye import OpenEye
 
 Point = tuple[float, float]  # u, v
+Span = tuple[float, float]  # from 0 to 1
 COARSE = COARSE_SIZE, COARSE_SIZE
 PIXELS = np.stack(np.meshgrid(*[np.arange(CROP_SIZE) + 0.5] * 2), -1)  # (256, 256, 2): x, y
 
@@ -55,7 +59,8 @@ MOVEMENT, WHERE = (0.125, 0.155), ((0.88, 0.34), (0.55, 0.36))
 # far or, as at the far side of a head that is turned, at the jaw), and in v, below the lid (of
 # glasses: below their rim) and above the mouth.
 BESIDE_WING, BELOW_LID, ABOVE_MOUTH = (0.1, 0.34), (0.1, 0.35), (1.15, 0.85)
-BELOW_GLASSES = (0.5, 0.75)
+BELOW_GLASSES = (0.5, 0.75)  # unless their rim is found
+BELOW_RIM = (0.06, 0.31)  # from its lowest point
 OUTLINE, OUTLINE_FADE = 1.35, 0.3
 # Light at mouthSmile 1, logarithms of blue, green and red: darker along lines from one point (u, v)
 # to another, of a standard deviation. The fold beside the nose, whose first u counts from the wing,
@@ -77,7 +82,7 @@ class Cheeks:
 
     resting, smiling: (T, 68, 2), landmarks of the templates, and with mouthSmile 1; normalised.
     templates: (T, 256, 256, 3) uint8 BGR, the face crops.
-    glasses: whether the person wears any: their rims stay where they are.
+    top: where the cheeks begin, in v from 0 to 1: below glasses, whose rims stay where they are.
     monochrome: whether the templates are without colours, as the light then is, too.
     """
 
@@ -87,7 +92,7 @@ class Cheeks:
         smiling: np.ndarray,
         templates: Sequence[np.ndarray],
         *,
-        glasses: bool = False,
+        top: Span = BELOW_LID,
         monochrome: bool = False,
     ):
         self._resting = resting
@@ -97,7 +102,7 @@ class Cheeks:
             seen = []
             for side in SIDES:
                 axes = Axes.of(points[t], side)
-                cheek = make_cheek(axes, points[t], side, template, glasses) if axes else None
+                cheek = make_cheek(axes, points[t], side, template, top) if axes else None
                 if axes is not None and cheek is not None:
                     if monochrome:
                         cheek.light[..., :3] = cheek.light[..., :3].mean(-1, keepdims=True)
@@ -115,15 +120,16 @@ class Cheeks:
         )
         x, y, side = avatar.crop
         crops = [to_square(t[y : y + side, x : x + side], CROP_SIZE) for t in avatar.templates]
-        shut = shut_eyes(
+        eyes = open_eyes(
             avatar.templates[0], avatar.crop, geometry.template_eyes[0],
             geometry.template_landmarks[0],
         )  # fmt: skip
+        points = (resting[0] + MEAN_SMILE * (smiling[0] - resting[0])) * CROP_SIZE
         return cls(
             resting,
             smiling,
             crops,
-            glasses=shut is not None and shut.glasses,
+            top=find_top(avatar, eyes, points),
             monochrome=tone_of(avatar) is not None,
         )
 
@@ -177,18 +183,32 @@ class Axes(NamedTuple):
         return float(x), float(y)
 
 
+def find_top(avatar: Avatar, eyes: list[OpenEye], points: np.ndarray) -> Span:
+    """Where cheeks begin, in v. eyes: those in the first template; `points`: its landmarks with
+    MEAN_SMILE, pixels of the crop."""
+    image, (x, y, crop) = avatar.templates[0], avatar.crop
+    if not eyes:
+        return BELOW_LID
+    rims = lowest_rims(image, eyes)
+    if rims is None:
+        return BELOW_GLASSES if skin_ends(image, eyes, None)[1] else BELOW_LID
+    low = (np.stack(rims) + 0.5 - (x, y)) * CROP_SIZE / crop
+    sides = [axes for side in SIDES if (axes := Axes.of(points, side))]
+    v = max((float(axes.coordinates(low)[1].max()) for axes in sides), default=0.0)
+    return v + BELOW_RIM[0], v + BELOW_RIM[1]
+
+
 def make_cheek(
-    axes: Axes, points: np.ndarray, side: Side, template: np.ndarray, glasses: bool
+    axes: Axes, points: np.ndarray, side: Side, template: np.ndarray, top: Span
 ) -> Cheek | None:
     """Of a template (256, 256, 3) with landmarks at `points` (68, 2), pixels; None beside the
-    crop."""
+    crop. `top`: as of Cheeks."""
     u, v = axes.coordinates(PIXELS)
     wing = float(axes.coordinates(points[side.wing])[0])
     jaw_u, jaw_v = axes.coordinates(points[side.jaw])
     outline = np.minimum(np.interp(v, jaw_v, jaw_u), OUTLINE)
     inside = smoothstep(u - wing, *BESIDE_WING) * smoothstep((outline - u) / OUTLINE_FADE)
-    inside *= smoothstep(v, *(BELOW_GLASSES if glasses else BELOW_LID))
-    inside *= smoothstep(v, *ABOVE_MOUTH)
+    inside *= smoothstep(v, *top) * smoothstep(v, *ABOVE_MOUTH)
     share = inside * bell(u, WHERE[0]) * bell(v, WHERE[1])
     box = bounding_box((share > 0.01).astype(np.uint8))
     if is_empty(box):

@@ -91,6 +91,24 @@ def shut_eyes(
     (x, y, side) in pixels; `eyes` and `landmarks` (68, 2) of the template in normalised
     coordinates. None where no eye is in the picture. `glasses`: whether the person wears any, if
     that is known: to look for them takes most of the time."""
+    opened = open_eyes(image, crop, eyes, landmarks)
+    if not opened:
+        return None
+    painted, boxes, lashes = image.copy(), [], []
+    ends, glasses = skin_ends(image, opened, glasses)
+    for lids, end in zip(opened, ends, strict=True):
+        skin = find_clean_skin(image, lids, end)
+        boxes.append(paint_lid(painted, image, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
+        lashes.append(skin.lashes)
+    low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
+    part = painted[low[1] : high[1], low[0] : high[0]].copy()
+    return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)), glasses)
+
+
+def open_eyes(
+    image: np.ndarray, crop: tuple[int, int, int], eyes: ProjectedEyes, landmarks: np.ndarray
+) -> list[OpenEye]:
+    """A template's eyes that are in the picture. Arguments as of `shut_eyes`."""
     corner, side = np.array(crop[:2]), crop[2]
     opened = []
     for eye, brow in ((0, BROW_RIGHT), (1, BROW_LEFT)):
@@ -103,17 +121,7 @@ def shut_eyes(
         low, high = lids.box(image.shape[1::-1])
         if lids.axes.width >= 6 and (high > low).all():
             opened.append(lids)
-    if not opened:
-        return None
-    painted, boxes, lashes = image.copy(), [], []
-    ends, glasses = skin_ends(image, opened, glasses)
-    for lids, end in zip(opened, ends, strict=True):
-        skin = find_clean_skin(image, lids, end)
-        boxes.append(paint_lid(painted, image, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
-        lashes.append(skin.lashes)
-    low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
-    part = painted[low[1] : high[1], low[0] : high[0]].copy()
-    return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)), glasses)
+    return opened
 
 
 def skin_beside(
