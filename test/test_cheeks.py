@@ -71,6 +71,14 @@ def test_each_side_smiles_for_itself_and_cheeks_follow_the_corners_of_the_mouth(
     np.testing.assert_allclose(most, all_of_it, atol=0.2)  # as far as people's
 
 
+def test_who_smiles_in_the_photograph_has_raised_the_cheeks():
+    avatar, up = Avatar.load("mira"), []
+    for shown in (0.0, 0.4, 0.9):
+        smiling = replace(avatar, resting_weights=arkit.weights(mouthSmile=shown))
+        up.append(sum(y for _, y in sources(FaceRenderer(smiling, 256), mouthSmile=1.0)))
+    assert up[0] > 3 and up[1] == pytest.approx(0.5 * up[0], rel=0.1) and up[2] == 0
+
+
 @pytest.mark.parametrize("name", ["pia", "android"])
 def test_those_of_drawings_and_machines_stay(name):
     assert sources(bundled_face(name, 256), mouthSmile=0.6) == []

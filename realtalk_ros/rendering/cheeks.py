@@ -50,6 +50,7 @@ class Side(NamedTuple):
 
 
 SIDES = Side(36, 48, 31, range(6)), Side(45, 54, 35, range(16, 10, -1))
+SMILES = arkit.INDEX["mouthSmileRight"], arkit.INDEX["mouthSmileLeft"]  # as SIDES
 NOSE_BRIDGE = 27  # a landmark
 MEAN_SMILE = 0.45  # mouthSmile of the 68 people, at whose mouth's corner v is 1
 # How far skin moves outwards and up where the mouth's corner does so as at mouthSmile 1, in shares
@@ -84,6 +85,7 @@ class Cheeks:
     templates: (T, 256, 256, 3) uint8 BGR, the face crops.
     top: where the cheeks begin, in v from 0 to 1: below glasses, whose rims stay where they are.
     monochrome: whether the templates are without colours, as the light then is, too.
+    shown: mouthSmile of each side in the templates, whose cheeks are raised as far.
     """
 
     def __init__(
@@ -94,15 +96,17 @@ class Cheeks:
         *,
         top: Span = BELOW_LID,
         monochrome: bool = False,
+        shown: Sequence[float] = (0.0, 0.0),
     ):
         self._resting = resting
-        points = (resting + MEAN_SMILE * (smiling - resting)) * CROP_SIZE
+        self._most = {side: max(MOST - by, 0.0) for side, by in zip(SIDES, shown, strict=True)}
         self._cheeks: list[list[tuple[Side, Axes, np.ndarray, Cheek]]] = []
         for t, template in enumerate(templates):
             seen = []
-            for side in SIDES:
-                axes = Axes.of(points[t], side)
-                cheek = make_cheek(axes, points[t], side, template, top) if axes else None
+            for side, by in zip(SIDES, shown, strict=True):
+                points = mean_smile(resting[t], smiling[t], by)
+                axes = Axes.of(points, side)
+                cheek = make_cheek(axes, points, side, template, top) if axes else None
                 if axes is not None and cheek is not None:
                     if monochrome:
                         cheek.light[..., :3] = cheek.light[..., :3].mean(-1, keepdims=True)
@@ -124,13 +128,15 @@ class Cheeks:
             avatar.templates[0], avatar.crop, geometry.template_eyes[0],
             geometry.template_landmarks[0],
         )  # fmt: skip
-        points = (resting[0] + MEAN_SMILE * (smiling[0] - resting[0])) * CROP_SIZE
+        shown = [float(avatar.resting_weights[weight]) for weight in SMILES]
+        points = mean_smile(resting[0], smiling[0], max(shown))
         return cls(
             resting,
             smiling,
             crops,
             top=find_top(avatar, eyes, points),
             monochrome=tone_of(avatar) is not None,
+            shown=shown,
         )
 
     def moved(self, points: np.ndarray, template: int) -> list[MovedCheek]:
@@ -140,7 +146,7 @@ class Cheeks:
         for side, axes, smile, cheek in self._cheeks[template]:
             corner = axes.directions @ (points - self._resting[template])[side.mouth]
             smiles = np.where(smile > UNSEEN, corner / np.maximum(smile, UNSEEN), 0)
-            outwards, up = smiles.clip(LEAST, MOST).tolist()
+            outwards, up = smiles.clip(LEAST, self._most[side]).tolist()
             if max(abs(outwards), abs(up)) > TINY:
                 source = axes.source(outwards, up)
                 moved.append(MovedCheek(cheek, source, max((outwards + up) / 2, 0.0)))
@@ -181,6 +187,12 @@ class Axes(NamedTuple):
         shares = outwards * MOVEMENT[0], up * MOVEMENT[1]
         x, y = -self.width * (shares @ self.directions)
         return float(x), float(y)
+
+
+def mean_smile(resting: np.ndarray, smiling: np.ndarray, shown: float) -> np.ndarray:
+    """Landmarks (68, 2) with MEAN_SMILE, pixels of the crop, of those at rest, which show so much
+    of it, and those with mouthSmile 1 more, normalised."""
+    return (resting + max(MEAN_SMILE - shown, 0.0) * (smiling - resting)) * CROP_SIZE
 
 
 def find_top(avatar: Avatar, eyes: list[OpenEye], points: np.ndarray) -> Span:
