@@ -124,7 +124,10 @@ def has_cmake() -> bool:
     """Whether there is one that works: an environment's does not in the one in which pip builds."""
     if (cmake := shutil.which("cmake")) is None:
         return False
-    return not subprocess.run([cmake, "--version"], capture_output=True, check=False).returncode
+    try:
+        return not subprocess.run([cmake, "--version"], capture_output=True, check=False).returncode
+    except OSError:  # a script of an environment that was moved or removed
+        return False
 
 
 class BinaryDistribution(Distribution):

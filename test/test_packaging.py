@@ -160,11 +160,13 @@ def test_the_messages_are_built_where_paths_are_plain(tmp_path, name, temporary)
     assert not Path(built_from).parent.exists()
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_a_cmake_that_does_not_work_is_not_built_with(tmp_path, works):
+@pytest.mark.parametrize("script, works", [
+    ("/bin/sh\nexit 0", True), ("/bin/sh\nexit 1", False), ("/removed/bin/python", False),
+])  # fmt: skip
+def test_a_cmake_that_does_not_work_is_not_built_with(tmp_path, script, works):
     """As an environment's does not where pip builds, which hides the environment's modules."""
     cmake = tmp_path / "cmake"
-    cmake.write_text(f"#!/bin/sh\nexit {int(not works)}\n")
+    cmake.write_text(f"#!{script}\n")
     cmake.chmod(0o755)
     code = ("import runpy, setuptools, sys\nsys.modules['ament_package'] = None\n"
             "setuptools.setup = lambda setup_requires, **_: print(*setup_requires)\n"
