@@ -3,9 +3,11 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +48,16 @@ def test_no_two_processes_have_one_domain(other_process):
     other_process.wait()
     with node_processes.own_domain(NOBODYS) as domain:
         assert domain == NOBODYS[0]
+
+
+def test_a_machine_that_refuses_such_sockets_does_without(monkeypatch):
+    def refuse(*_):
+        raise PermissionError("not in this sandbox")
+
+    refusing = SimpleNamespace(AF_UNIX=socket.AF_UNIX, socket=refuse)
+    monkeypatch.setattr(node_processes, "socket", refusing)
+    with node_processes.own_domain(NOBODYS) as domain:
+        assert domain in NOBODYS
 
 
 def test_a_command_s_graph_has_a_domain_that_nobody_else_has(monkeypatch):

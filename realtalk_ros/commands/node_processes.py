@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -12,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,25 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def own_domain(domains: Iterable[int]) -> Iterator[int]:
+def own_domain(domains: Sequence[int]) -> Iterator[int]:
     """The first of these ROS domains that no such block on this machine has, of any user's process;
     this one has it until it ends. Raises RealTalkError where all are taken."""
-    with socket.socket(socket.AF_UNIX) as held:
-        for domain in domains:
-            try:
-                # A name in Linux's abstract namespace: no file, and gone with its process.
-                held.bind(f"\0realtalk_ros/domain/{domain}")
-            except OSError:
+    with ExitStack() as held:
+        yield _take_domain(domains, held)
+
+
+def _take_domain(domains: Sequence[int], held: ExitStack) -> int:
+    for domain in domains:
+        try:
+            # A name in Linux's abstract namespace: no file, and gone with its process.
+            name = f"\0realtalk_ros/domain/{domain}"
+            held.enter_context(socket.socket(socket.AF_UNIX)).bind(name)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
                 continue
-            yield domain
-            return
+            # Such names cannot be had here, as in some sandboxes: most likely nobody else's.
+            return domains[os.getpid() % len(domains)]
+        return domain
     raise RealTalkError("no ROS domain is free: wait for another demo or soak to end")
 
 
