@@ -11,7 +11,7 @@ from realtalk_ros import checksums, onnx_session  # noqa: E402
 from realtalk_ros.audio import log_mel  # noqa: E402
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.cli import main  # noqa: E402
-from realtalk_ros.contracts import STEP_FILE, STEP_FILES  # noqa: E402
+from realtalk_ros.contracts import EIGHT_BIT_FILE, STEP_FILE, STEP_FILES  # noqa: E402
 from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402
 from realtalk_ros.face_model import lips  # noqa: E402
 from realtalk_ros.training.expression import (  # noqa: E402
@@ -103,10 +103,15 @@ def test_the_command_fits_to_recordings_and_writes_all_files(tmp_path, capsys):
         speech=np.ones(steps, np.float32), starts=np.array([0, steps]),
         identity=np.zeros(100, np.float32),
     )  # fmt: skip
-    out = tmp_path / "models"
+    out, of_installed = tmp_path / "models", onnx_session.MODEL_DIR / EIGHT_BIT_FILE
+    out.mkdir()
+    (out / EIGHT_BIT_FILE).write_bytes(b"of the network that was there before")
     command = ["train", "look-ahead", "--videos", str(tmp_path), "--out", str(out), "--rank", "16"]
     assert main(command) == 0
-    assert {path.name for path in out.glob("*.onnx")} == {*checkpoint.FILES, *STEP_FILES.values()}
+    assert {path.name for path in out.glob("*.onnx")} == {
+        *checkpoint.FILES, *STEP_FILES.values(), EIGHT_BIT_FILE,
+    }  # fmt: skip
+    assert (out / EIGHT_BIT_FILE).read_bytes() == of_installed.read_bytes()
     whole, *short = (
         lips.gap_of(PredictedExpression.of(pcm, rate, ExpressionModel(out, look_ahead=s)).weights)
         for s in sorted(STEP_FILES, reverse=True)

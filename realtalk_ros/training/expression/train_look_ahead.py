@@ -13,7 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros import onnx_session
-from realtalk_ros.contracts import EXPRESSION_RATE, LOOK_AHEAD, MEL_STEP, STEP_FILES
+from realtalk_ros.contracts import (
+    EIGHT_BIT_FILE,
+    EXPRESSION_RATE,
+    LOOK_AHEAD,
+    MEL_STEP,
+    STEP_FILES,
+)
+from realtalk_ros.paths import is_file
 from realtalk_ros.training.expression import checkpoint, mel_augment, sound_predictor
 from realtalk_ros.training.expression.export import export_look_ahead
 from realtalk_ros.training.expression.video_dataset import VideoDataset
@@ -48,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
     mels = augmented(mels, np.random.default_rng(args.seed))
     predictors = sound_predictor.fit(mels, PREDICTED, args.rank)
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in checkpoint.FILES:
-        shutil.copyfile(onnx_session.MODEL_DIR / name, args.out / name)
+    (args.out / EIGHT_BIT_FILE).unlink(missing_ok=True)  # of what was there before
+    for name in (*checkpoint.FILES, EIGHT_BIT_FILE):
+        if name in checkpoint.FILES or is_file(onnx_session.MODEL_DIR / name):
+            shutil.copyfile(onnx_session.MODEL_DIR / name, args.out / name)
     for predictor in predictors:
         path = export_look_ahead(predictor, args.out)
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
