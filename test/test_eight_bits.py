@@ -37,6 +37,17 @@ def model(if_worth):
     return loaded
 
 
+def recording(opened):
+    """`onnx_session.session`, which adds the names of the files that it opens."""
+    open_session = onnx_session.session
+
+    def session(path, *given, **more):
+        opened.append(path.name)
+        return open_session(path, *given, **more)
+
+    return session
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name in (PRIOR_FILE, STEP_FILE, EIGHT_BIT_FILE):
@@ -62,19 +73,28 @@ def test_cuts_of_the_sound_matter_little(model):
     assert one.shape == other.shape and np.abs(one - other).max() < 0.02
 
 
-def test_it_is_used_where_it_is_faster(model, if_worth):
+def test_it_is_used_where_it_is_faster(model, if_worth, monkeypatch):
     assert ExpressionModel().weight_bits == 32
     assert ExpressionModel(look_ahead=0.1, eight_bits=True).weight_bits == 32
     if_worth(0)
     assert ExpressionModel(eight_bits=True).weight_bits == 8  # measured once in a process
     eight_bits._faster.clear()
     assert ExpressionModel(eight_bits=True).weight_bits == 32
+    monkeypatch.setattr(onnx_session, "session", recording(opened := []))
+    assert ExpressionModel(eight_bits=True).weight_bits == 32
+    assert opened == [PRIOR_FILE, STEP_FILE]  # not again what is slower
 
 
 def test_it_is_not_used_where_it_computes_something_else(if_worth, monkeypatch):
     if_worth(np.inf)
     monkeypatch.setattr(eight_bits, "MAX_ERROR", 0)
     assert ExpressionModel(eight_bits=True).weight_bits == 32
+
+
+def test_it_is_not_used_where_it_does_not_run(model, folder):
+    path = folder / EIGHT_BIT_FILE
+    path.write_bytes(path.read_bytes().replace(b"kv_cache", b"kv_cash_"))  # loads, does not run
+    assert ExpressionModel(folder, eight_bits=True).weight_bits == 32
 
 
 def test_an_older_onnx_runtime_does_without(if_worth, folder, monkeypatch):

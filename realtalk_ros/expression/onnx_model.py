@@ -194,7 +194,8 @@ class _Buffers:
 
 
 class ExpressionStream:
-    """One segment of speech. However it is cut into chunks, the same frames come out."""
+    """One segment of speech. However it is cut into chunks, the same frames come out (with weights
+    of 8 bits almost the same: eight_bits.py)."""
 
     def __init__(self, model: ExpressionModel, prior: Prior):
         self._look_ahead_steps = model.look_ahead_steps
