@@ -108,3 +108,14 @@ def test_queue_lets_the_first_one_end(stage):
     assert stage.said("second")[0][0] >= stage.said("first")[-1][0]
     refused = stage.expression.set_parameters([Parameter("policy", value="shout")])[0]
     assert not refused.successful and "replace" in refused.reason
+
+
+def test_a_reset_that_a_relay_sends_again_interrupts_once(stage):
+    before, begin = stage.left_out(), time.time() + 0.3
+    stage.client.send(PCM[:8000], begin, "relayed", reset=True)
+    stage.client.send(PCM[8000:16000], begin + 0.5, "relayed", last=True)
+    stage.client.send(PCM[:8000], begin, "relayed", reset=True)
+    stage.client.spin(2.5)
+    left_out = stage.left_out(before)
+    assert sum(len(m.data) for _, m in stage.said("relayed")) == 32000 - left_out
+    assert left_out <= promised(0, 16000)

@@ -176,7 +176,7 @@ class ExpressionNode(FaceNode):
         sender = self._senders.identify(
             message.utterance_id, received.number, sent, seconds_of(message)
         )
-        if message.reset:
+        if message.reset and not self._is_copy(message, sent):
             self.interrupt(message.utterance_id)
             self.turns.accept_again(message.utterance_id, sender)
             if not message.data:
@@ -197,6 +197,13 @@ class ExpressionNode(FaceNode):
                 )
         if result.ended:
             self._publish_resets(result.ended)
+
+    def _is_copy(self, message: AudioChunk, sent: float) -> bool:
+        """Whether a message with sound came before: its `reset` must not interrupt the answer."""
+        try:
+            return bool(message.data) and self.turns.is_copy(self._decode(message), sent)
+        except AudioError:
+            return False
 
     def _decode(self, message: AudioChunk) -> Chunk:
         """A message as a chunk. Raises AudioError."""

@@ -124,15 +124,23 @@ class TurnTaking:
             turn.late_since = sent
         return result
 
-    def _find_unwanted(self, chunk: Chunk, sent: float, sender: str) -> ChunkFinding | None:
-        """Why a chunk is not taken, if it is not: it is a copy, as of a relay, or more of what was
-        interrupted."""
-        turns = [t for t in (*self._past, *self._turns) if t.utterance == chunk.utterance]
+    def is_copy(self, chunk: Chunk, sent: float) -> bool:
+        """Whether a chunk that was sent at `sent` came before, as a relay sends it again."""
+        turns = self._turns_under(chunk.utterance)
         # An end without sound belongs to the newest: another sender's may have ended just now.
-        if any(turn.has_had(chunk, sent) for turn in (turns if len(chunk.pcm) else turns[-1:])):
+        return any(turn.has_had(chunk, sent) for turn in (turns if len(chunk.pcm) else turns[-1:]))
+
+    def _turns_under(self, utterance: str) -> list[Turn]:
+        """Those of an id, that are over, too."""
+        return [turn for turn in (*self._past, *self._turns) if turn.utterance == utterance]
+
+    def _find_unwanted(self, chunk: Chunk, sent: float, sender: str) -> ChunkFinding | None:
+        """Why a chunk is not taken, if it is not: it is a copy, or more of what was interrupted."""
+        if self.is_copy(chunk, sent):
             return ChunkFinding.REPEATED
         if self._interrupted.ignores(chunk, sent, sender):
-            for turn in [t for t in turns if t.sender == sender][-1:]:
+            turns = [t for t in self._turns_under(chunk.utterance) if t.sender == sender]
+            for turn in turns[-1:]:
                 turn.remember(chunk, sent)
             return ChunkFinding.INTERRUPTED
         return None
