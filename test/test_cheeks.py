@@ -11,6 +11,7 @@ from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.added_layer import CELL
 from realtalk_ros.rendering.cheeks import Cheeks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.template_landmarks import frontal_landmarks
@@ -58,6 +59,22 @@ def test_cheeks_go_up_and_outwards_and_the_nose_stays():
 def sources(face, **weights):
     """Left and right, down and up: where pixels of the right and the left cheek come from."""
     return [cheek.source for cheek in face.generate(arkit.weights(**weights), 0).cheeks]
+
+
+def test_the_fold_is_seen_in_the_picture():
+    avatar, weights = Avatar.load("mira"), arkit.weights(mouthSmile=0.6)
+    face = FaceRenderer(avatar, avatar.size[1])
+    smiling = face.generate(weights, 0)
+    unlit = replace(smiling, cheeks=[moved._replace(light=0.0) for moved in smiling.cheeks])
+    folded, smooth = (face.compose(made, face.begin(0)).astype(int) for made in (smiling, unlit))
+    cheek = smiling.cheeks[1].cheek
+    row, column = np.unravel_index(cheek.light[..., 1].argmin(), cheek.light.shape[:2])
+    x, y, side = avatar.crop
+    cell = side * CELL / CROP_SIZE
+    left, top = x + cell * (cheek.cells[1].start + column), y + cell * (cheek.cells[0].start + row)
+    here = slice(round(top), round(top + cell)), slice(round(left), round(left + cell))
+    darker = cheek.light[row, column, :3].mean()
+    assert 0.7 * darker < (folded - smooth)[here].mean() < 0.4 * darker
 
 
 def test_each_side_smiles_for_itself_and_cheeks_follow_the_corners_of_the_mouth():

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the generator adds to a template's pixels: light, folds, and the mouth.
+"""What is added to a template's pixels: light, folds, and the mouth.
 
-In the mouth its picture takes the place of the template. Elsewhere only what is coarse in its
-change is added, so that fine detail stays as it is in the template. What is less than half a grey
+In the mouth the generator's picture takes the place of the template. Elsewhere only what is coarse
+in its change is added, so that fine detail stays as it is in the template; and on both the light on
+the cheeks (cheeks.py), of which the generator knows nothing. What is less than half a grey
 level is left out: most of a face does not change while it speaks.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -14,7 +17,7 @@ import numpy as np
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.boxes import Box, bounding_box, grown, is_empty, nested
 from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
+from realtalk_ros.rendering.generated_face import GeneratedFace, Lids, MovedCheek
 
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
@@ -57,19 +60,19 @@ class AddedLayer:
     def draw(self, face: GeneratedFace, mask: np.ndarray) -> None:
         """Draws it for one frame; `mask` (256, 256) float32 0..1 is how far the generator replaces
         the template."""
-        self._draw_change(face)
+        light = light_on_cheeks(face.cheeks)
+        self._draw_change(face, light)
         if face.lids is not None:
             self._leave_out(face.lids)
-        self._draw_mouth(face, mask[MOUTH] * self._within_mouth)
+        self._draw_mouth(face, light, mask[MOUTH] * self._within_mouth)
 
-    def _draw_change(self, face: GeneratedFace) -> None:
-        """What is coarse in the change, and its box, in which the mouth is, too."""
+    def _draw_change(self, face: GeneratedFace, light: np.ndarray) -> None:
+        """What is coarse in the change, with that light, and its box, in which the mouth is,
+        too."""
         change = cv2.cvtColor(cv2.blur(face.change, COARSE_BLUR), cv2.COLOR_BGR2BGRA)
         change[..., 3] = 0
         change = cv2.multiply(change, spread(face.mask * self._coarse_feather, 4))
-        for cheek, _, light in face.cheeks:
-            here = change[cheek.cells]
-            cv2.scaleAdd(cheek.light, light, here, dst=here)
+        change += light
         seen = cv2.bitwise_not(cv2.inRange(change, tuple(-u for u in UNSEEN), UNSEEN))
         seen[MOUTH_CELLS] = 255
         rows, columns = grown(bounding_box(seen), 1, COARSE_SIZE)
@@ -82,11 +85,13 @@ class AddedLayer:
         box, weight = soft(cv2.extractChannel(lids.layers, 0), LID_MARGIN)
         self._memory[box] *= spread(1 - weight, 4)
 
-    def _draw_mouth(self, face: GeneratedFace, within: np.ndarray) -> None:
-        """Of the mouth crop: around the interior what is coarse in the generator's picture, inside
-        all of it. `within` (128, 128) 0..1."""
+    def _draw_mouth(self, face: GeneratedFace, light: np.ndarray, within: np.ndarray) -> None:
+        """Of the mouth crop: around the interior what is coarse in the generator's picture, and the
+        light on the cheeks; inside all of the picture. `within` (128, 128) 0..1."""
         layer = self._memory[MOUTH]
         around = half(layer) * self._beside_mouth
+        if face.cheeks:
+            around += cv2.resize(light[MOUTH_CELLS], HALF) * (1 - self._beside_mouth)
         around += spread(half(within), 4) * coarse_difference(face.mouth, face.warped_mouth)
         cv2.resize(around, layer.shape[1::-1], dst=layer)
         interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
@@ -102,6 +107,15 @@ class AddedLayer:
             replaced = within[box] * levels_to_share(cv2.blur(interior, INSIDE_FADE)[box])
             here += spread(replaced, 4) * (drawn - here)
             here[..., 3] = replaced
+
+
+def light_on_cheeks(cheeks: Sequence[MovedCheek]) -> np.ndarray:
+    """(64, 64, 4) float32: BGR levels, and 0."""
+    light = np.zeros((*COARSE, 4), np.float32)
+    for cheek, _, share in cheeks:
+        here = light[cheek.cells]
+        cv2.scaleAdd(cheek.light, share, here, dst=here)
+    return light
 
 
 def half(picture: np.ndarray) -> np.ndarray:
