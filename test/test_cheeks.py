@@ -171,3 +171,13 @@ def test_both_sides_are_alike():
     assert (right_x, right_y) == pytest.approx((-left_x, left_y), abs=0.05)
     assert right_x > 3 and right_y > 3  # sources lie inwards and below
     assert right.share.sum() == pytest.approx(left.share.sum(), rel=0.05)
+
+
+def test_cheeks_of_a_tilted_head_move_as_far():
+    cos, sin = np.cos(np.radians(25)), np.sin(np.radians(25))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    tilted = (FACE - 0.5) @ turn + 0.5
+    cheeks = Cheeks(tilted[None], ((SMILING - 0.5) @ turn + 0.5)[None], [SKIN])
+    moved = cheeks.moved(tilted + 0.5 * (SMILING - FACE) @ turn, 0)
+    for (_, source, _), (_, upright, _) in zip(moved, smile(FACE), strict=True):
+        np.testing.assert_allclose(source, upright @ turn, atol=0.02)

@@ -25,7 +25,8 @@ from realtalk_ros.avatar.image_decoding import to_square
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.added_layer import CELL, pixels
+from realtalk_ros.rendering.boxes import bounding_box, is_empty, nested
 from realtalk_ros.rendering.eyelids import open_eyes
 from realtalk_ros.rendering.generated_face import Cheek, MovedCheek
 from realtalk_ros.rendering.geometry import Geometry
@@ -170,6 +171,7 @@ class Axes(NamedTuple):
         outwards = points[side.eye] - points[other.eye]
         outwards = outwards / max(float(np.linalg.norm(outwards)), 1e-6)
         up = np.array([0.0, -1.0]) + outwards[1] * outwards
+        up = up / max(float(np.linalg.norm(up)), 1e-6)
         nose, eye = points[NOSE_BRIDGE], points[side.eye]
         width = float((eye - nose) @ outwards)
         height = float((eye - points[side.mouth]) @ up)
@@ -221,6 +223,11 @@ def make_cheek(
     outline = np.minimum(np.interp(v, jaw_v, jaw_u), OUTLINE)
     inside = smoothstep(u - wing, *BESIDE_WING) * smoothstep((outline - u) / OUTLINE_FADE)
     inside *= smoothstep(v, *top) * smoothstep(v, *ABOVE_MOUTH)
+    # What follows takes longer, and is needed for a tenth of the crop.
+    share_of_cells = cv2.resize(inside, COARSE, interpolation=cv2.INTER_AREA)
+    cells = bounding_box((share_of_cells > 0).astype(np.uint8))
+    around = pixels(cells[0]), pixels(cells[1])
+    u, v, inside = u[around], v[around], inside[around]
     share = inside * bell(u, WHERE[0]) * bell(v, WHERE[1])
     box = bounding_box((share > 0.01).astype(np.uint8))
     if is_empty(box):
@@ -232,10 +239,11 @@ def make_cheek(
         for first, last, deviation, levels in (nasolabial, BELOW_EYE)
     )
     light += (bell(u, CHEEK[0]) * bell(v, CHEEK[1]))[..., None] * CHEEK[2]
-    added = cv2.blur(template, SKIN) * (np.exp(light * inside[..., None]) - 1)
-    coarse = cv2.resize(np.dstack([added, 0 * u]), COARSE, interpolation=cv2.INTER_AREA)
-    cells = bounding_box((cv2.resize(inside, COARSE) > 0).astype(np.uint8))
-    return Cheek(box, share[box].astype(np.float32), cells, coarse[cells].astype(np.float32))
+    added = cv2.blur(template, SKIN)[around] * (np.exp(light * inside[..., None]) - 1)
+    size = u.shape[1] // CELL, u.shape[0] // CELL
+    coarse = cv2.resize(np.dstack([added, 0 * u]), size, interpolation=cv2.INTER_AREA)
+    moving = share[box].astype(np.float32)
+    return Cheek(nested(around, box), moving, cells, coarse.astype(np.float32))
 
 
 def bell(x: np.ndarray, middle_and_deviation: tuple[float, float]) -> np.ndarray:
