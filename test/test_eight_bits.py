@@ -3,6 +3,7 @@
 one of single precision does."""
 
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from expressed import express
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
-from realtalk_ros.contracts import EIGHT_BIT_FILE, PRIOR_FILE, STEP_FILE
+from realtalk_ros.contracts import EIGHT_BIT_FILE, PRIOR_FILE, PROVIDERS, STEP_FILE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.expression import eight_bits
 from realtalk_ros.expression.onnx_model import ExpressionModel
@@ -76,6 +77,10 @@ def test_cuts_of_the_sound_matter_little(model):
 def test_it_is_used_where_it_is_faster(model, if_worth, monkeypatch):
     assert ExpressionModel().weight_bits == 32
     assert ExpressionModel(look_ahead=0.1, eight_bits=True).weight_bits == 32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ONNX Runtime, where there is no GPU
+        on_gpu = ExpressionModel(providers=PROVIDERS["cuda"], eight_bits=True)
+    assert on_gpu.weight_bits == 32
     if_worth(0)
     assert ExpressionModel(eight_bits=True).weight_bits == 8  # measured once in a process
     eight_bits._faster.clear()
