@@ -266,7 +266,7 @@ def test_nodes_inherit_that_they_are_not_to_be_hung_up(monkeypatch, handler):
     popen, nodes = subprocess.Popen, {}
     shown = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
     started = partial(popen, shown, stdout=subprocess.PIPE, text=True)
-    monkeypatch.setattr(node_processes.subprocess, "Popen", lambda _: started())
+    monkeypatch.setattr(node_processes.subprocess, "Popen", lambda *_, **__: started())
     before = signal.signal(signal.SIGHUP, handler)
     try:
         node_processes.start(nodes, "a_node")

@@ -50,6 +50,23 @@ def test_no_two_processes_have_one_domain(other_process):
         assert domain == NOBODYS[0]
 
 
+def test_nodes_that_outlive_a_command_keep_its_domain(monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    nodes = {}
+    with node_processes.own_domain(NOBODYS):
+        node_processes.start(nodes, "a_node")
+    try:
+        with node_processes.own_domain(NOBODYS) as domain:
+            assert domain == NOBODYS[1]
+    finally:
+        node_processes.stop(nodes)
+    with node_processes.own_domain(NOBODYS) as domain:
+        assert domain == NOBODYS[0]
+
+
 def test_a_machine_that_refuses_such_sockets_does_without(monkeypatch):
     def refuse(*_):
         raise PermissionError("not in this sandbox")

@@ -32,6 +32,7 @@ START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
 DOMAINS = range(70, 100)  # ROS domains, one for each command that runs
 # A robot's settings that name other machines, by which nodes are found or find each other.
 OTHER_MACHINES = ("ROS_DISCOVERY_SERVER", "ROS_STATIC_PEERS")
+_held: set[int] = set()  # file descriptors of the sockets by which this process has its domains
 
 
 def add_graph(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,8 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def own_domain(domains: Sequence[int]) -> Iterator[int]:
     """The first of these ROS domains that no such block on this machine has, of any user's process;
-    this one has it until it ends. Raises RealTalkError where all are taken."""
+    this one has it until it ends, and so have the nodes that it starts: should they outlive a
+    killed command, the next one does not hear them. Raises RealTalkError where all are taken."""
     with ExitStack() as held:
         yield _take_domain(domains, held)
 
@@ -62,12 +64,15 @@ def _take_domain(domains: Sequence[int], held: ExitStack) -> int:
         try:
             # A name in Linux's abstract namespace: no file, and gone with its process.
             name = f"\0realtalk_ros/domain/{domain}"
-            held.enter_context(socket.socket(socket.AF_UNIX)).bind(name)
+            taken = held.enter_context(socket.socket(socket.AF_UNIX))
+            taken.bind(name)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
             # Such names cannot be had here, as in some sandboxes: most likely nobody else's.
             return domains[os.getpid() % len(domains)]
+        _held.add(taken.fileno())
+        held.callback(_held.discard, taken.fileno())
         return domain
     raise RealTalkError("no ROS domain is free: wait for another demo or soak to end")
 
@@ -122,7 +127,7 @@ def start(
                 continue  # by nohup: a process started under a handler would not inherit that
             handlers[number] = signal.signal(number, lambda sent, _: came.append(sent))
     try:
-        nodes[name] = subprocess.Popen(command)
+        nodes[name] = subprocess.Popen(command, pass_fds=tuple(_held))
     finally:
         for kind, handler in handlers.items():
             signal.signal(kind, handler)
