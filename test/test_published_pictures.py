@@ -282,17 +282,19 @@ def twin(recording):
 def test_pictures_show_what_their_stamps_and_all_that_was_told_say(recording, twin, window):
     """Pixel by pixel: idle life and its seed, gains, expressions, emotions, gaze, the mark."""
     name, intensity = ("sad", 0.5) if window in ("idle", "said") else ("angry", 0.6)
-    pictures = recording.told.between(*recording.windows[window])
-    assert len(pictures) >= promised(9, 6)  # others are told to be lost, see below
+    begin, end = recording.windows[window]
+    # The network knows the eyes of pictures before: so those of half a second are drawn, too.
+    pictures = recording.told.between(begin - 0.5, end)
+    seen = recording.told.between(begin, end)
+    assert len(seen) >= promised(9, 6)  # others are told to be lost, see below
     twin.become(name, intensity, min(pictures), window == "attentive")
     for stamp, image in pictures.items():
         said = AT_REST, None
         if window == "said":
             said = pattern(round((stamp * 1e-9 - recording.zero) * SLOW))
         mean, most = twin.differs(stamp, image, *said)
-        # The network knows the eyes of the picture before, which for the first one is another here.
-        level = 24 if stamp == min(pictures) else 16
-        assert mean < 0.1 and most < level, (stamp * 1e-9 - recording.zero, mean, most)
+        if stamp in seen:
+            assert mean < 0.1 and most < 16, (stamp * 1e-9 - recording.zero, mean, most)
 
 
 def test_compressed_pictures_are_the_same_ones(recording):
