@@ -76,6 +76,13 @@ class Stage:
     def nodes(self):
         return self.expression, self.renderer
 
+    def forget(self):
+        """What was shown, heard and logged so far, in other tests or in a first try of this one."""
+        self.shown.clear()
+        self.heard.clear()
+        for node in self.nodes:
+            node.problems.counts.clear()
+
     def _spin(self):
         while not self.done.is_set():
             self.executor.spin_once(timeout_sec=0.05)

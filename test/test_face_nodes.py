@@ -26,10 +26,16 @@ PCM = speech(3.5)[16000 // 2 :]
 
 
 @pytest.fixture(scope="module")
-def stage():
+def nodes():
     stage = Stage(DOMAIN)
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def stage(nodes):
+    nodes.forget()
+    return nodes
 
 
 def test_sound_comes_with_its_face_whole_and_in_order(stage):
@@ -186,7 +192,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     stage.client.wait(lambda: len(stage.shown) > before + 10, 3, "new frames")
     # (Loading is tried again after 5 s: a machine that takes longer falls back twice.)
     assert 1 <= stage.renderer.counts["fallbacks"] <= promised(1, 5)
-    begin = time.time()
+    begin, media_begin = time.time(), stage.renderer.now()
     for i in range(0, len(PCM), 1600):
         stage.client.send(PCM[i : i + 1600], begin + i / 16000, "lost too", i + 1600 >= len(PCM))
         stage.client.spin(0.1)
@@ -194,10 +200,11 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
             stage.expression.engine.pipeline._segment.stream._session = Lost()
 
     def times():
-        return [s.frame / FPS for _, s in stage.seen("lost too")]
+        """Of the frames, s of the speech. (A busy machine does not show how it begins.)"""
+        return [s.time - media_begin for _, s in stage.seen("lost too")]
 
-    long = 0.9 * len(PCM) / 16000 - 1 / FPS
-    stage.client.wait(lambda: times() and times()[-1] - times()[0] > long, 2.5, "the rest of it")
+    long = 0.9 * len(PCM) / 16000
+    stage.client.wait(lambda: times() and times()[-1] > long, 2.5, "the rest of it")
     assert 1 <= stage.expression.engine.fallbacks <= promised(1, 5)
-    assert np.diff(times()).max() < promised(1.0, 12.0)
+    assert np.diff([0.0, *times()]).max() < promised(1.0, 12.0)
     assert stage.expression.problems.counts  # it is said
