@@ -52,7 +52,7 @@ def faster_in_eight_bits(
     except ModelError:
         return None  # an ONNX Runtime that lacks the operator
     if onnx_session.metadata(eight).get("base_sha256") != checksums.sha256(folder / STEP_FILE):
-        raise ModelError(f"{path} was made for another {STEP_FILE}: delete it")
+        raise ModelError(f"{path} was made for another {STEP_FILE}: copy both from one folder")
     if key not in _faster:
         _faster[key] = _is_faster(eight, single)
     return eight if _faster[key] else None

@@ -220,7 +220,7 @@ def make_cheek(
     u, v = axes.coordinates(PIXELS)
     wing = float(axes.coordinates(points[side.wing])[0])
     jaw_u, jaw_v = axes.coordinates(points[side.jaw])
-    outline = np.minimum(np.interp(v, jaw_v, jaw_u), OUTLINE)
+    outline = np.minimum(np.interp(v, np.maximum.accumulate(jaw_v), jaw_u), OUTLINE)
     inside = smoothstep(u - wing, *BESIDE_WING) * smoothstep((outline - u) / OUTLINE_FADE)
     inside *= smoothstep(v, *top) * smoothstep(v, *ABOVE_MOUTH)
     # What follows takes longer, and is needed for a tenth of the crop.
