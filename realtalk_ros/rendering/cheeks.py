@@ -53,6 +53,7 @@ class Side(NamedTuple):
 SIDES = Side(36, 48, 31, range(6)), Side(45, 54, 35, range(16, 10, -1))
 SMILES = arkit.INDEX["mouthSmileRight"], arkit.INDEX["mouthSmileLeft"]  # as SIDES
 NOSE_BRIDGE = 27  # a landmark
+JAW_OPEN = arkit.INDEX["jawOpen"]
 MEAN_SMILE = 0.45  # mouthSmile of the 68 people, at whose mouth's corner v is 1
 # How far skin moves outwards and up where the mouth's corner does so as at mouthSmile 1, in shares
 # of the width that is u's unit; and where, middle and standard deviation in u and v.
@@ -63,7 +64,7 @@ MOVEMENT, WHERE = (0.125, 0.155), ((0.88, 0.34), (0.55, 0.36))
 BESIDE_WING, BELOW_LID, ABOVE_MOUTH = (0.1, 0.34), (0.1, 0.35), (1.15, 0.85)
 BELOW_GLASSES = (0.5, 0.75)  # unless their rim is found
 BELOW_RIM = (0.06, 0.31)  # from its lowest point
-OUTLINE, OUTLINE_FADE = 1.35, 0.3
+OUTLINE, OUTLINE_FADE = 1.3, 0.3
 # Light at mouthSmile 1, logarithms of blue, green and red: darker along lines from one point (u, v)
 # to another, of a standard deviation. The fold beside the nose, whose first u counts from the wing,
 # and that below the eye. And the cheek, lighter: middle and standard deviation in u and v.
@@ -71,9 +72,13 @@ NASOLABIAL = ((0.16, 0.57), (0.83, 0.75), 0.07, np.array([-0.21, -0.20, -0.14]))
 BELOW_EYE = ((0.56, 0.07), (1.11, 0.38), 0.10, np.array([-0.17, -0.14, -0.095]))
 CHEEK = ((1.3, 0.68), (0.42, 0.15), np.array([0.15, 0.11, 0.095]))
 SKIN = (9, 9)  # pixels over which its colour is averaged
-# Of these movements and of the light: less is not drawn. Nine tenths of the people smile less than
-# the most; rounded lips go as far as the least.
-TINY, LEAST, MOST = 0.005, -0.6, 0.8
+# How far the corners go inwards and down with the jaw (jawOpen 1), and cheeks do not follow, in
+# shares of a smile: mouths that open narrow in the face model, and hardly in films; the second was
+# found in the photographs. In films cheeks stay while mouths open.
+NOT_OF_JAW = np.array([0.4, 0.35])
+# Of these movements and of the light: less is not drawn. Outwards and up, the least is as far as
+# people's corners go in rounded sounds; nine tenths of the people smile less than the most.
+TINY, LEAST, MOST = 0.005, np.array([-0.35, -0.2]), 0.8
 # Sides of the crop by which a smile moves the mouth's corner: less is seen from the side, and says
 # nothing. It is 0.05 from the front.
 UNSEEN = 0.015
@@ -140,14 +145,14 @@ class Cheeks:
             shown=shown,
         )
 
-    def moved(self, points: np.ndarray, template: int) -> list[MovedCheek]:
-        """What becomes of the cheeks of a template, by its index, where its landmarks are at
-        `points` (68, 2), normalised."""
-        moved = []
+    def moved(self, weights: np.ndarray, points: np.ndarray, template: int) -> list[MovedCheek]:
+        """What becomes of the cheeks of a template, by its index, where weights (52,) move its
+        landmarks to `points` (68, 2), normalised."""
+        moved, jaw = [], NOT_OF_JAW * max(float(weights[JAW_OPEN]), 0.0)
         for side, axes, smile, cheek in self._cheeks[template]:
             corner = axes.directions @ (points - self._resting[template])[side.mouth]
             smiles = np.where(smile > UNSEEN, corner / np.maximum(smile, UNSEEN), 0)
-            outwards, up = smiles.clip(LEAST, self._most[side]).tolist()
+            outwards, up = (smiles + jaw * (smile > UNSEEN)).clip(LEAST, self._most[side]).tolist()
             if max(abs(outwards), abs(up)) > TINY:
                 source = axes.source(outwards, up)
                 moved.append(MovedCheek(cheek, source, max((outwards + up) / 2, 0.0)))

@@ -240,7 +240,7 @@ class Generator:
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
         batch.generator.run()
-        cheeks = [self._moved_cheeks(*one) for one in zip(moved, faces, strict=True)]
+        cheeks = [self._moved_cheeks(*one) for one in zip(weights, moved, faces, strict=True)]
         made = batch.faces(lids(), cheeks)
         drawn_faces = zip(weights, faces, made, lights(), openings, strict=True)
         for w, face, drawn, light, opening in drawn_faces:
@@ -256,9 +256,11 @@ class Generator:
             for face, interior, opening in zip(faces, interiors, openings, strict=True)
         ]
 
-    def _moved_cheeks(self, points: np.ndarray, face: FaceInputs) -> list[MovedCheek]:
+    def _moved_cheeks(
+        self, weights: np.ndarray, points: np.ndarray, face: FaceInputs
+    ) -> list[MovedCheek]:
         cheeks = self._cheeks[face.avatar]
-        return cheeks.moved(points, face.template) if cheeks is not None else []
+        return cheeks.moved(weights, points, face.template) if cheeks is not None else []
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
