@@ -4,7 +4,7 @@ and mouth, and below the eyes.
 
 None of the 68 landmarks lies on a cheek, so the aligner leaves them where they are, and a smile
 would be the mouth's alone. How far cheeks move, and what becomes darker or lighter, was measured in
-the neutral and smiling photographs of 68 people, and agrees with films of eleven others who speak
+the neutral and smiling photographs of 68 people, and agrees with films of nine others who speak
 (docs/experiments.md).
 
 Coordinates of a cheek: u goes from the middle of the nose to the outer corner of the eye (1), v
@@ -111,13 +111,14 @@ class Cheeks:
             seen = []
             for side, by in zip(SIDES, shown, strict=True):
                 points = mean_smile(resting[t], smiling[t], by)
-                axes = Axes.of(points, side)
-                cheek = make_cheek(axes, points, side, template, top) if axes else None
-                if axes is not None and cheek is not None:
-                    if monochrome:
-                        cheek.light[..., :3] = cheek.light[..., :3].mean(-1, keepdims=True)
-                    corner = axes.directions @ (smiling[t] - resting[t])[side.mouth]
-                    seen.append((side, axes, corner, cheek))
+                if (axes := Axes.of(points, side)) is None:
+                    continue
+                if (cheek := make_cheek(axes, points, side, template, top)) is None:
+                    continue
+                if monochrome:
+                    cheek.light[..., :3] = cheek.light[..., :3].mean(-1, keepdims=True)
+                corner = axes.directions @ (smiling[t] - resting[t])[side.mouth]
+                seen.append((side, axes, corner, cheek))
             self._cheeks.append(seen)
 
     @classmethod
