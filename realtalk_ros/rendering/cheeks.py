@@ -25,6 +25,14 @@ from realtalk_ros.avatar.image_decoding import to_square
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import (
+    EYE_CORNERS,
+    JAW,
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
+    NOSE_BASE,
+    NOSE_BRIDGE,
+)
 from realtalk_ros.rendering.added_layer import CELL, pixels
 from realtalk_ros.rendering.boxes import bounding_box, is_empty, nested
 from realtalk_ros.rendering.eyelids import open_eyes
@@ -50,9 +58,11 @@ class Side(NamedTuple):
     jaw: range  # beside the cheek, downwards
 
 
-SIDES = Side(36, 48, 31, range(6)), Side(45, 54, 35, range(16, 10, -1))
+SIDES = (
+    Side(EYE_CORNERS[0], MOUTH_RIGHT, NOSE_BASE.start, range(JAW.stop)[:6]),
+    Side(EYE_CORNERS[1], MOUTH_LEFT, NOSE_BASE.stop - 1, range(JAW.stop)[:-7:-1]),
+)
 SMILES = arkit.INDEX["mouthSmileRight"], arkit.INDEX["mouthSmileLeft"]  # as SIDES
-NOSE_BRIDGE = 27  # a landmark
 JAW_OPEN = arkit.INDEX["jawOpen"]
 MEAN_SMILE = 0.45  # mouthSmile of the 68 people, at whose mouth's corner v is 1
 # How far skin moves outwards and up where the mouth's corner does so as at mouthSmile 1, in shares
@@ -178,7 +188,7 @@ class Axes(NamedTuple):
         outwards = outwards / max(float(np.linalg.norm(outwards)), 1e-6)
         up = np.array([0.0, -1.0]) + outwards[1] * outwards
         up = up / max(float(np.linalg.norm(up)), 1e-6)
-        nose, eye = points[NOSE_BRIDGE], points[side.eye]
+        nose, eye = points[NOSE_BRIDGE.start], points[side.eye]
         width = float((eye - nose) @ outwards)
         height = float((eye - points[side.mouth]) @ up)
         if min(width, height) < 8:  # pixels

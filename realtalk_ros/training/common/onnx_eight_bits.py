@@ -9,6 +9,7 @@ products of integers, each row in blocks of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,37 +63,31 @@ def _is_transposed(matrix: onnx.TensorProto) -> bool:
 
 def _product(node: onnx.NodeProto, matrix: onnx.TensorProto) -> Iterator[onnx.NodeProto]:
     """The same product with the matrix (rows, columns) rounded; a Gemm's bias is added in it."""
-    name, wide = matrix.name, node.input[1]
+    of, wide = f"{matrix.name}.", node.input[1]
     rows, columns = reversed(matrix.dims) if _is_transposed(matrix) else matrix.dims
+
+    def make(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
+        return helper.make_node(kind, inputs, [of + output], **attributes)
+
+    def numbers(values: Sequence[int], output: str) -> onnx.NodeProto:
+        return make("Constant", [], output, value=numpy_helper.from_array(np.array(values)))
+
     if _is_transposed(matrix):
-        yield helper.make_node("Transpose", [wide], [f"{name}.turned"])
-        wide = f"{name}.turned"
-    shape = f"{name}.shape"
-    blocks = numpy_helper.from_array(np.array([rows, columns // BLOCK, BLOCK]))
-    yield helper.make_node("Constant", [], [shape], value=blocks)
-    for kind, inputs, output in (
-        ("Reshape", [wide, shape], "blocks"),
-        ("Abs", [f"{name}.blocks"], "sizes"),
-    ):
-        yield helper.make_node(kind, inputs, [f"{name}.{output}"])
-    yield helper.make_node("ReduceMax", [f"{name}.sizes"], [f"{name}.largest"], axes=[-1])
-    for kind, inputs, output in (
-        ("Div", [f"{name}.largest", "steps."], "scale"),
-        ("Max", [f"{name}.scale", "tiny."], "scales"),
-        ("Div", [f"{name}.blocks", f"{name}.scales"], "scaled"),
-        ("Round", [f"{name}.scaled"], "rounded"),
-        ("Add", [f"{name}.rounded", "zero."], "shifted"),
-    ):
-        yield helper.make_node(kind, inputs, [f"{name}.{output}"])
-    yield helper.make_node(
-        "Cast", [f"{name}.shifted"], [f"{name}.bytes"], to=onnx.TensorProto.UINT8
-    )
-    flat = f"{name}.count"
-    yield helper.make_node(
-        "Constant", [], [flat], value=numpy_helper.from_array(np.array([rows * columns // BLOCK]))
-    )
-    yield helper.make_node("Reshape", [f"{name}.scales", flat], [f"{name}.scale_of_blocks"])
-    inputs = [node.input[0], f"{name}.bytes", f"{name}.scale_of_blocks"]
+        yield make("Transpose", [wide], "turned")
+        wide = of + "turned"
+    yield numbers([rows, columns // BLOCK, BLOCK], "shape")
+    yield make("Reshape", [wide, of + "shape"], "blocks")
+    yield make("Abs", [of + "blocks"], "sizes")
+    yield make("ReduceMax", [of + "sizes"], "largest", axes=[-1])
+    yield make("Div", [of + "largest", "steps."], "scale")
+    yield make("Max", [of + "scale", "tiny."], "scales")
+    yield make("Div", [of + "blocks", of + "scales"], "scaled")
+    yield make("Round", [of + "scaled"], "rounded")
+    yield make("Add", [of + "rounded", "zero."], "shifted")
+    yield make("Cast", [of + "shifted"], "bytes", to=onnx.TensorProto.UINT8)
+    yield numbers([rows * columns // BLOCK], "count")
+    yield make("Reshape", [of + "scales", of + "count"], "scale_of_blocks")
+    inputs = [node.input[0], of + "bytes", of + "scale_of_blocks"]
     if len(node.input) > 2:
         inputs += ["", "", node.input[2]]
     yield helper.make_node(

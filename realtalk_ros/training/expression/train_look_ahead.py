@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
     predictors = sound_predictor.fit(mels, PREDICTED, args.rank)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / EIGHT_BIT_FILE).unlink(missing_ok=True)  # of what was there before
-    for name in (*checkpoint.FILES, EIGHT_BIT_FILE):
-        if name in checkpoint.FILES or is_file(onnx_session.MODEL_DIR / name):
-            shutil.copyfile(onnx_session.MODEL_DIR / name, args.out / name)
+    eight = [EIGHT_BIT_FILE] if is_file(onnx_session.MODEL_DIR / EIGHT_BIT_FILE) else []
+    for name in (*checkpoint.FILES, *eight):
+        shutil.copyfile(onnx_session.MODEL_DIR / name, args.out / name)
     for predictor in predictors:
         path = export_look_ahead(predictor, args.out)
         print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")

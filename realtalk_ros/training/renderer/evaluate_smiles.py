@@ -44,7 +44,7 @@ from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.photo_checks import photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.face_model.landmarks import EYE_CORNERS, LIPS, MOUTH_LEFT, MOUTH_RIGHT
 from realtalk_ros.output.console import warn
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -63,7 +63,6 @@ from realtalk_ros.training.renderer.rest_and_smile import (
 
 OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
 MARGIN = 8  # pixels around the lips
-OUTER_CORNERS, MOUTH_CORNERS = [36, 45], [48, 54]  # landmarks
 BELOW_EYES = 0.12  # of the height from the eyes to the mouth: where the cheeks' box begins
 CELL = (160, 96)  # pixels; the boxes of the lips are compared at this size
 PAIRS_A_ROW = 6  # on the sheet
@@ -179,7 +178,7 @@ def cheek_box(avatar: Avatar) -> tuple[slice, slice]:
     the eyes' distance beyond them on each side."""
     assert avatar.reference_landmarks is not None
     points = avatar.reference_landmarks[0]
-    eyes, corners = points[OUTER_CORNERS], points[MOUTH_CORNERS]
+    eyes, corners = points[EYE_CORNERS], points[[MOUTH_RIGHT, MOUTH_LEFT]]
     height = corners[:, 1].mean() - eyes[:, 1].mean()
     beside = 0.1 * np.ptp(eyes[:, 0])
     top = eyes[:, 1].mean() + BELOW_EYES * height
