@@ -48,12 +48,12 @@ FRAME = 600  # pixels, height of the frames that are sampled: the face's crop ha
 GROUPS = 32  # in a shard
 SHARD = "pairs_"  # how its name begins
 HELD_OUT = 8  # every so many people one is held out
-# Pixels of the crop by which the smile's lips may lie elsewhere (median) than its weights say.
+# Pixels of the crop by which the smile's lips may lie elsewhere (median) than its fit says.
 MAX_MISFIT = 6.0
 
 
 def fitting(pair: Pair, name: str) -> Pair:
-    """Raises RealTalkError where the smile's lips lie elsewhere than its weights say."""
+    """Raises RealTalkError where the smile's lips lie elsewhere than its fit says."""
     if not pair.misfit < MAX_MISFIT:
         raise RealTalkError(
             f"{name}: its lips lie {pair.misfit:.0f} pixels from where the neutral face would have "
@@ -152,5 +152,5 @@ def run(args: argparse.Namespace) -> None:
     misfit = np.mean([pair.misfit for pairs in made.values() for pair in pairs])
     print(
         f"{people['train']} people to train on, {people['val']} held out, in {args.out}; lips "
-        f"{misfit:.1f} pixels of {CROP_SIZE} from where their weights say, before they were warped"
+        f"{misfit:.1f} pixels of {CROP_SIZE} from where their fits say, before they were warped"
     )
