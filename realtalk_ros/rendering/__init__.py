@@ -11,6 +11,7 @@ networks    generator: runs them; binding: their memory; generated_face: what th
 eyes        eyes: where lids and irises go, by eyes_model, large_eyes, moved_eye and lid_curves;
             eyelids: what shut ones show, by open_eye, lid_skin and glasses; brow_mask
 mouth       mouth: the map of its interior, by mouth_model, human_teeth, gum_line and lip_outline;
+            puckered_mouth: how far it goes down;
             oral_cavity: the light in it, by mouth_tables, lip_shadow, tooth_relief and softness;
             enamel_colour, own_teeth: of photographs; monochrome: of those without colours;
             flat_mouth: of drawings

@@ -17,6 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering import puckered_mouth
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
 from realtalk_ros.rendering.lip_shadow import MouthOpening, width_at_rest
@@ -61,6 +62,8 @@ class Geometry:
     resting_weights: (52,), the weights of the face model at which this person is at rest; all other
         weights are added to them.
     look, longer: of the mouth's inside and the upper teeth, see `Mouth`.
+    as_people: whether a puckered mouth goes down as people's do (puckered_mouth.py), not up as the
+        face model's.
     """
 
     def __init__(
@@ -71,8 +74,11 @@ class Geometry:
         resting_weights: np.ndarray | None = None,
         look: LookName = "plain",
         longer: float = 0.0,
+        *,
+        as_people: bool = False,
     ):
         self._model = landmarks.load()
+        self._as_people = as_people
         if resting_weights is None:
             resting_weights = np.zeros(arkit.COUNT)
         self._resting_weights = resting_weights.astype(np.float32)
@@ -96,6 +102,8 @@ class Geometry:
     def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(68, 2): where weights (52,) move the landmarks of a template."""
         moved = self._neutral + self._model.move(weights)
+        if self._as_people:
+            moved[:, 1] -= puckered_mouth.lowered(weights) * puckered_mouth.SHARE
         return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
 
     def mouth_opening(self, points: np.ndarray, template: int) -> MouthOpening:
@@ -127,7 +135,8 @@ class Geometry:
     ) -> np.ndarray:
         """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
         (S, S, 3) uint8. Returns it."""
-        return self.mouth.draw(weights + self._resting_weights, template, mouth_interior)
+        lower = puckered_mouth.lowered(weights) if self._as_people else 0.0
+        return self.mouth.draw(weights + self._resting_weights, template, mouth_interior, lower)
 
 
 def reference_geometry(avatar: Avatar, look: LookName = "plain") -> Geometry | None:

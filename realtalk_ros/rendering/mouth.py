@@ -116,18 +116,21 @@ class Mouth:
         seen = self._cameras.project(self._outer_teeth, template)[:, :2] * CROP_SIZE - 0.5
         return seen - mouth_corner(CROP_SIZE), self._model.inside[self._model.outer_teeth, :2]
 
-    def _rings(self, weights: np.ndarray, template: int) -> np.ndarray:
+    def _rings(self, weights: np.ndarray, template: int, lower: float) -> np.ndarray:
         """(2, R, 2, N), x and y in normalised coordinates."""
         movement = np.reshape(weights @ self._model.lips_expressions, (3, -1))
+        movement[1] -= lower
         projected = self._cameras.project_planes(self._lips + movement, template)[:2]
         return (projected + self._residuals[template]).take(self._model.rings, 1)
 
-    def draw(self, weights: np.ndarray, template: int, image: np.ndarray) -> np.ndarray:
+    def draw(
+        self, weights: np.ndarray, template: int, image: np.ndarray, lower: float = 0.0
+    ) -> np.ndarray:
         """Draws the map, for weights (52,) over a template, into `image` (S, S, 3) uint8. Returns
-        it."""
+        it. The lips are `lower`, cm, than the weights say."""
         size = len(image)
         image[:] = 0
-        rings = self._rings(weights, template) * size - 0.5
+        rings = self._rings(weights, template, lower) * size - 0.5
         rows, columns = mouth_crop(size)
         edge = round(EDGE * size)
         first = columns.start + edge, rows.start + edge

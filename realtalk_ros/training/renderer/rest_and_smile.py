@@ -146,6 +146,7 @@ def lay_over(at_rest: Photograph, smiling: Photograph, identity: np.ndarray) -> 
         identity,
         np.float32(rest_points[None] / CROP_SIZE),
         resting_weights=at_rest.weights,
+        as_people=True,
     )
     found = transform(smiling.points, cv2.invertAffineTransform(aligned))
     away = geometry.target_landmarks(weights[SMILE], 0) * CROP_SIZE - found
