@@ -40,6 +40,7 @@ STEP_FILES = {
 # Computes with weights of 8 bits, made of those of STEP_FILE, whose place it may take
 # (expression/eight_bits.py).
 EIGHT_BIT_FILE = "expression_step_8bit.onnx"
+BASE_DIGEST = "base_sha256"  # the checksum of that STEP_FILE, in the metadata of the other files
 LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -67,9 +68,30 @@ def check(path: Path) -> str | None:
     if not is_file(path):
         return f"model file {path} is missing: {HOW_TO_RESTORE}"
     wanted = checksums.read(path.parent).get(path.name)
-    if wanted and checksums.sha256(path) != wanted:
+    if wanted and _sha256(*version_of(path)) != wanted:
         return f"model file {path} does not match its checksum (damaged?): {HOW_TO_RESTORE}"
     return None
+
+
+def check_made_for(
+    loaded: ort.InferenceSession, path: Path, key: str, base: Path, mend: str
+) -> None:
+    """Raises ModelError unless the network `loaded` from `path` was made for the file `base`: the
+    checksum of that is the metadata's `key`. mend: the end of the message, what to do."""
+    if metadata(loaded).get(key) != _sha256(*version_of(base)):
+        raise ModelError(f"{path} was not made for {base}: {mend}")
+
+
+def version_of(path: Path) -> tuple[Path, int, int]:
+    """What changes when another file, or other bytes, are put at a path. Raises OSError."""
+    stat = path.stat()
+    return path.resolve(), stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _mtime_ns: int, _size: int) -> str:
+    """Of a `version_of` a file. Kept, as each face of a process asks for those of all networks."""
+    return checksums.sha256(path)
 
 
 def networks(model_dir: Path | None = None) -> list[str]:
@@ -110,9 +132,8 @@ def session(
     if problem := check(path):
         raise ModelError(problem)
     providers = list(providers or PROVIDERS["cpu"])
-    stat = path.stat()
     fixed = tuple(sorted(dimensions.items()))
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, *providers, threads, fixed)
+    key = (*version_of(path), *providers, threads, fixed)
     if (shared := _SESSIONS.get(key)) is not None:
         return shared
     options = ort.SessionOptions()

@@ -126,5 +126,8 @@ def test_a_folder_without_the_file_or_with_other_weights_says_what_to_do(tmp_pat
     data = bytearray((tmp_path / STEP_FILE).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / STEP_FILE).write_bytes(data)
-    with pytest.raises(ModelError, match="made for another expression_step.onnx"):
+    with pytest.raises(ModelError, match=r"not made for .*expression_step\.onnx: make it again"):
+        ExpressionModel(tmp_path, look_ahead=0.1)
+    shutil.copyfile(MODELS / STEP_FILE, tmp_path / STEP_FILES[0.1])  # says of none that it is its
+    with pytest.raises(ModelError, match="not made for"):
         ExpressionModel(tmp_path, look_ahead=0.1)

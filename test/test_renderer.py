@@ -357,7 +357,7 @@ def test_an_avatars_own_generator_must_fit_the_rest(tmp_path, part):
     shutil.copytree(onnx_session.MODEL_DIR, other)
     (other / checksums.FILE).unlink()
     shutil.copy(other / "renderer_generate.onnx", other / part)
-    with pytest.raises(ModelError, match=f"does not belong to .*{part}.*--avatar"):
+    with pytest.raises(ModelError, match=f"was not made for .*{part}.*--avatar"):
         FaceRenderer(own, size=128, model_dir=other)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import checksums, onnx_session
-from realtalk_ros.contracts import EIGHT_BIT_FILE, MEL_STEP, STEP_FILE
+from realtalk_ros import onnx_session
+from realtalk_ros.contracts import BASE_DIGEST, EIGHT_BIT_FILE, MEL_STEP, STEP_FILE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.paths import is_file
 
@@ -29,8 +29,8 @@ WORTH_IT = 0.9  # of the time with weights of single precision
 # Runtime computes something else.
 MAX_ERROR = 0.02
 
-# By file, its time and the threads: what was measured holds for the whole process.
-_faster: dict[tuple[Path, int, int], bool] = {}
+# By the file's version and the threads: what was measured holds for the whole process.
+_faster: dict[tuple[Path, int, int, int], bool] = {}
 
 
 def faster_in_eight_bits(
@@ -42,7 +42,7 @@ def faster_in_eight_bits(
     path = folder / EIGHT_BIT_FILE
     if not is_file(path):
         return None  # of a network that an earlier version exported
-    key = path.resolve(), path.stat().st_mtime_ns, threads
+    key = *onnx_session.version_of(path), threads
     if not _faster.get(key, True):
         return None  # to load it takes longer than to load the other
     if problem := onnx_session.check(path):
@@ -51,8 +51,8 @@ def faster_in_eight_bits(
         eight = onnx_session.session(path, threads=threads)
     except ModelError:
         return None  # an ONNX Runtime that lacks the operator
-    if onnx_session.metadata(eight).get("base_sha256") != checksums.sha256(folder / STEP_FILE):
-        raise ModelError(f"{path} was made for another {STEP_FILE}: copy both from one folder")
+    mend = "copy both from one folder"
+    onnx_session.check_made_for(eight, path, BASE_DIGEST, folder / STEP_FILE, mend)
     if key not in _faster:
         _faster[key] = _is_faster(eight, single)
     return eight if _faster[key] else None

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import checksums, onnx_session
+from realtalk_ros import onnx_session
 from realtalk_ros.contracts import (
+    BASE_DIGEST,
     EXPRESSION_RATE,
     EXPRESSION_VERSION,
     LIP_POINTS,
@@ -118,11 +119,13 @@ class ExpressionModel:
                     f"package needs {EXPRESSION_VERSION}: {onnx_session.HOW_TO_RESTORE}"
                 )
         properties = onnx_session.metadata(self._step)
-        base = properties.get("base_sha256")
-        if base and base != checksums.sha256(folder / STEP_FILE):
-            raise ModelError(
-                f"{folder}/{step_file} was made for another {STEP_FILE}: "
-                "make it again by `realtalk train look-ahead`"
+        if step_file != STEP_FILE:
+            onnx_session.check_made_for(
+                self._step,
+                folder / step_file,
+                BASE_DIGEST,
+                folder / STEP_FILE,
+                "make it again by `realtalk train look-ahead`",
             )
         self.weight_bits = 32  # of most of the weights
         on_cpu = tuple(providers or PROVIDERS["cpu"]) == PROVIDERS["cpu"]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import checksums, cpu_provider, onnx_session
+from realtalk_ros import cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
@@ -336,8 +336,7 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
             f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
         )
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-        if metadata.get(f"realtalk.{part}") != checksums.sha256(folder / file):
-            raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
+        onnx_session.check_made_for(session, path, f"realtalk.{part}", folder / file, mend)
 
 
 def fill_inputs(

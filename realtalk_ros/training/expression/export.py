@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from realtalk_ros import checksums
 from realtalk_ros.contracts import (
+    BASE_DIGEST,
     EIGHT_BIT_FILE,
     EXPRESSION_VERSION,
     MEL_STEP,
@@ -119,7 +120,7 @@ def export_look_ahead(predictor: SoundPredictor, folder: Path) -> Path:
     model = _onnx(step_graph(net, predictor), path)
     onnx_weights.shorten_names(model)
     onnx_weights.refer_to(model, folder / STEP_FILE)
-    base = {"base_sha256": checksums.sha256(folder / STEP_FILE)}
+    base = {BASE_DIGEST: checksums.sha256(folder / STEP_FILE)}
     _save(model, dims, path, max_steps=1, **base)
     checksums.write(folder)
     return path
@@ -146,7 +147,7 @@ def _save_in_eight_bits(model: onnx.ModelProto, dims: Dims, folder: Path) -> Non
     onnx_eight_bits.compute_in_eight_bits(model, SINGLE_PRECISION)
     onnx_weights.shorten_names(model)
     onnx_weights.refer_to(model, folder / STEP_FILE)
-    base = {"base_sha256": checksums.sha256(folder / STEP_FILE)}
+    base = {BASE_DIGEST: checksums.sha256(folder / STEP_FILE)}
     _save(model, dims, folder / EIGHT_BIT_FILE, **base)
 
 
