@@ -11,6 +11,7 @@ from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering import lid_skin
 from realtalk_ros.rendering.added_layer import CELL
 from realtalk_ros.rendering.cheeks import Cheeks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -150,6 +151,12 @@ def test_rims_of_glasses_stay(radius):
     for cheek, *_ in cheeks:
         assert cheek.share.max() > 0.3
         assert cheek.share[rims[cheek.box] > 0].max(initial=0) < 0.02
+
+
+def test_a_blink_does_not_look_for_glasses_again(monkeypatch):
+    renderer = bundled_face("default", 256)
+    monkeypatch.delattr(lid_skin, "rim_heights")
+    renderer.compose(*renderer.generate_and_begin(arkit.weights(eyeBlinkLeft=1.0), 0))
 
 
 def test_what_is_not_seen_is_not_moved():

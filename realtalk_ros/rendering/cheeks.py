@@ -100,6 +100,7 @@ class Cheeks:
     resting, smiling: (T, 68, 2), landmarks of the templates, and with mouthSmile 1; normalised.
     templates: (T, 256, 256, 3) uint8 BGR, the face crops.
     top: where the cheeks begin, in v from 0 to 1: below glasses, whose rims stay where they are.
+    glasses: whether the person wears any; None if that is not known.
     monochrome: whether the templates are without colours, as the light then is, too.
     shown: mouthSmile of each side in the templates, whose cheeks are raised as far.
     """
@@ -111,10 +112,12 @@ class Cheeks:
         templates: Sequence[np.ndarray],
         *,
         top: Span = BELOW_LID,
+        glasses: bool | None = None,
         monochrome: bool = False,
         shown: Sequence[float] = (0.0, 0.0),
     ):
         self._resting = resting
+        self.glasses = glasses
         self._most = {side: max(MOST - by, 0.0) for side, by in zip(SIDES, shown, strict=True)}
         self._cheeks: list[list[tuple[Side, Axes, np.ndarray, Cheek]]] = []
         for t, template in enumerate(templates):
@@ -147,11 +150,13 @@ class Cheeks:
         )  # fmt: skip
         shown = [float(avatar.resting_weights[weight]) for weight in SMILES]
         points = mean_smile(resting[0], smiling[0], max(shown))
+        top, glasses = find_top(avatar, eyes, points)
         return cls(
             resting,
             smiling,
             crops,
-            top=find_top(avatar, eyes, points),
+            top=top,
+            glasses=glasses,
             monochrome=tone_of(avatar) is not None,
             shown=shown,
         )
@@ -213,19 +218,20 @@ def mean_smile(resting: np.ndarray, smiling: np.ndarray, shown: float) -> np.nda
     return (resting + max(MEAN_SMILE - shown, 0.0) * (smiling - resting)) * CROP_SIZE
 
 
-def find_top(avatar: Avatar, eyes: list[OpenEye], points: np.ndarray) -> Span:
-    """Where cheeks begin, in v. eyes: those in the first template; `points`: its landmarks with
-    MEAN_SMILE, pixels of the crop."""
+def find_top(avatar: Avatar, eyes: list[OpenEye], points: np.ndarray) -> tuple[Span, bool | None]:
+    """Where cheeks begin, in v, and whether there are glasses, None where no eye shows it. eyes:
+    those in the first template; `points`: its landmarks with MEAN_SMILE, pixels of the crop."""
     image, (x, y, crop) = avatar.templates[0], avatar.crop
     if not eyes:
-        return BELOW_LID
+        return BELOW_LID, None
     rims = lowest_rims(image, eyes)
     if rims is None:
-        return BELOW_GLASSES if skin_ends(image, eyes, None)[1] else BELOW_LID
+        glasses = skin_ends(image, eyes, None)[1]
+        return BELOW_GLASSES if glasses else BELOW_LID, glasses
     low = (np.stack(rims) + 0.5 - (x, y)) * CROP_SIZE / crop
     sides = [axes for side in SIDES if (axes := Axes.of(points, side))]
     v = max((float(axes.coordinates(low)[1].max()) for axes in sides), default=0.0)
-    return v + BELOW_RIM[0], v + BELOW_RIM[1]
+    return (v + BELOW_RIM[0], v + BELOW_RIM[1]), True
 
 
 def make_cheek(

@@ -192,6 +192,6 @@ class FaceRenderer:
                 self._compositor.crop,
                 geometry.template_eyes[template],
                 geometry.template_landmarks[template],
-                glasses=others[0].glasses if others else None,
+                glasses=others[0].glasses if others else self.generator.glasses[self.index],
             )
         return self._shut[template]

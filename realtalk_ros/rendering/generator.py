@@ -113,6 +113,8 @@ class Generator:
             Cheeks.of(avatar, geometry) if look == "lifelike" else None
             for avatar, geometry, look in zip(avatars, self.geometry, looks, strict=True)
         ]
+        # Whether each avatar wears glasses; None where that is not known.
+        self.glasses = [cheeks.glasses if cheeks else None for cheeks in self._cheeks]
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
         self._landmarks = encoded.landmarks
         self._move_to_device(encoded.features)
