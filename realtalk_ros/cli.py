@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from realtalk_ros import __version__, ending_signals, install_hints
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 
 # Words of the command: (module, purpose).
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -222,8 +222,8 @@ def execute(argv: Sequence[str], command: tuple[str, ...]) -> int:
             return fail(command, f"{error.strerror}: {ADVICE[error.errno]}")
         if error.filename is None:
             raise
-        reason = error.strerror or type(error).__name__
-        return fail(command, f"{error.filename}: {reason}: check the path and its permissions")
+        advice = "check the path and its permissions"
+        return fail(command, f"{error.filename}: {reason(error)}: {advice}")
 
 
 def flush(command: tuple[str, ...]) -> int:

@@ -23,8 +23,9 @@ class NetworkError(RealTalkError):
 
 
 def reason(error: Exception) -> str:
-    """What the system, or FFmpeg, says of an error; its kind where it says nothing."""
-    return getattr(error, "strerror", None) or type(error).__name__
+    """What the system, or a library, says of an error, in a line; its kind where it says
+    nothing."""
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def first_line(error: Exception) -> str:

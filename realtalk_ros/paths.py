@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 
 STANDARD_OUTPUT = "-"  # in place of a file's name
 
@@ -66,5 +66,6 @@ def check_file(path: Path) -> None:
 
 
 def cannot_open(path: str | Path, error: OSError) -> RealTalkError:
-    reason = error.strerror or type(error).__name__
-    return RealTalkError(f"cannot open {path} ({reason}): check the path and its permissions")
+    return RealTalkError(
+        f"cannot open {path} ({reason(error)}): check the path and its permissions"
+    )

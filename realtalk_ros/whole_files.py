@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.paths import is_folder, is_standard_output
 
 LONG_NAME, KEPT = 100, 60  # bytes of a name that is cut for its hidden file, and what is kept
@@ -84,10 +84,9 @@ def errors_of_writing(path: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, error: Exception) -> RealTalkError:
-    reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
     return RealTalkError(
-        f"cannot write {path} ({reason or type(error).__name__}): give a file name in a folder "
-        "that exists, can be written to and has room"
+        f"cannot write {path} ({reason(error)}): give a file name in a folder that exists, can be "
+        "written to and has room"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from realtalk_ros.errors import RealTalkError, first_line
+from realtalk_ros.errors import RealTalkError, reason
 
 
 def default_params_file() -> Path:
@@ -73,7 +73,7 @@ def _require_values(where: str, parameters: dict[str, Any]) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return getattr(error, "strerror", None) or first_line(error)
+    return reason(error)
 
 
 def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default: Any) -> Any:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.paths import exists, is_file
 
 TRANSPARENT = "transparent"
@@ -85,8 +85,7 @@ def _read(path: str, wanted: str) -> np.ndarray:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no path"
-        raise RealTalkError(f"background {path[:200]!r}: {reason}; {wanted}") from error
+        raise RealTalkError(f"background {path[:200]!r}: {reason(error)}; {wanted}") from error
     picture = None if len(data) > MAX_BYTES else image_decoding.decode(data, MAX_PIXELS)
     if picture is None:
         raise RealTalkError(f"background {path[:200]!r} is no picture of up to 16 megapixels: "

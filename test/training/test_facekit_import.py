@@ -102,7 +102,7 @@ def edit(name, old, new):
     "harm, said",
     [
         (lambda f: (f / "generic_neutral_mesh.obj").unlink(), "is no clone of ICT-FaceKit"),
-        (lambda f: (f / "vertex_indices.json").unlink(), "Cannot read"),
+        (lambda f: (f / "vertex_indices.json").unlink(), "cannot read"),
         (lambda f: (f / "identity042.obj").unlink(), "identity042.obj"),
         (lambda f: (f / "cheekRaiser_R.obj").unlink(), "cheekRaiser_R.obj"),
         (lambda f: (f / "jawOpen.obj").write_text("version https://git-lfs"), "jawOpen.obj"),

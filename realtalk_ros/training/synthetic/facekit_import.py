@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.common.facekit import ENVIRONMENT, FaceKit
@@ -174,8 +174,7 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RealTalkError(f"Cannot read {path} ({reason}): {again(path)}") from error
+        raise RealTalkError(f"cannot read {path} ({reason(error)}): {again(path)}") from error
 
 
 def again(path: Path) -> str:
