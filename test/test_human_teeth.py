@@ -8,7 +8,7 @@ import pytest
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
-from realtalk_ros.rendering.camera import Cameras, rotation_matrices
+from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.lip_shadow import MouthOpening
@@ -25,7 +25,7 @@ AHEAD, ASIDE, ROLLED = (0.0, 0.0, 0.0), (0.0, 0.45, 0.0), (0.1, 0.2, 0.3)
 def seen_by(rotation: tuple[float, float, float]) -> tuple[np.ndarray, Cameras]:
     """The landmarks (1, 68, 2) of the mean face, its head rotated, and the camera that sees it."""
     shape = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), NOBODY)
-    turned = (shape - shape.mean(0)) @ rotation_matrices(np.array([rotation]))[0].T
+    turned = (shape - shape.mean(0)) @ cv2.Rodrigues(np.array(rotation))[0].T
     flat = turned[:, :2] / (1 - turned[:, 2:] / 65)
     x, y, side = landmarks.face_square(flat)
     points = ((flat - (x, y)) / (side, -side) + 0.5)[None].astype(np.float32)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.image_decoding import to_square
 from realtalk_ros.contracts import (
     CROP_SIZE,
     ENCODER_FILE,
@@ -97,11 +97,8 @@ def encode_avatars(
 def template_crops(avatar: Avatar) -> list[np.ndarray]:
     """The face crops (256, 256, 3) uint8 of an avatar's templates."""
     x, y, side = avatar.crop
-    crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
-    if side != CROP_SIZE:
-        size = (CROP_SIZE, CROP_SIZE)
-        crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
-    return crops
+    crops = (to_square(t[y : y + side, x : x + side], CROP_SIZE) for t in avatar.templates)
+    return [np.ascontiguousarray(crop) for crop in crops]
 
 
 def reference_images(avatar: Avatar) -> tuple[np.ndarray, ...]:

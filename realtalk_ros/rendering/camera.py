@@ -10,6 +10,7 @@ right one. Lengths in space are centimetres.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 # Prior of 1 / distance between camera and face, 1/cm. Its weight is the variance of the landmarks'
@@ -75,7 +76,8 @@ class Cameras:
         normal[:, 6, 6] += PRIOR_WEIGHT
         right[:, 6] += PRIOR_WEIGHT * (INVERSE_DISTANCE - self.inverse_distance)
         step = np.linalg.solve(normal, right[..., None])[..., 0]
-        self.rotation = rotation_matrices(np.clip(step[:, :3], -0.5, 0.5)) @ self.rotation
+        turns = np.clip(step[:, :3], -0.5, 0.5)
+        self.rotation = np.stack([cv2.Rodrigues(turn)[0] for turn in turns]) @ self.rotation
         self.scale = np.maximum(self.scale + step[:, 3], 1e-6)
         self.image_centre = self.image_centre + step[:, 4:6] * (1, -1)
         self.inverse_distance = np.clip(self.inverse_distance + step[:, 6], 0, MAX_INVERSE_DISTANCE)
@@ -98,13 +100,3 @@ class Cameras:
         y *= -scale
         y += self.image_centre[template, 1]
         return projected
-
-
-def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
-    """(T, 3) rotation vectors, rad -> (T, 3, 3), by Rodrigues' formula."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    angle = np.linalg.norm(vectors, axis=-1)[:, None, None]
-    once, twice = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / 2 / np.pi) ** 2
-    return np.eye(3) + once * cross + twice * cross @ cross

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.avatar.image_decoding import to_square
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
@@ -34,6 +33,7 @@ from realtalk_ros.face_model.landmarks import (
     NOSE_BRIDGE,
 )
 from realtalk_ros.rendering.added_layer import CELL, pixels
+from realtalk_ros.rendering.avatar_encoding import template_crops
 from realtalk_ros.rendering.boxes import bounding_box, is_empty, nested
 from realtalk_ros.rendering.eyelids import open_eyes
 from realtalk_ros.rendering.generated_face import Cheek, MovedCheek
@@ -142,8 +142,6 @@ class Cheeks:
             np.stack([geometry.target_landmarks(w, t) for t in range(len(avatar.templates))])
             for w in weights
         )
-        x, y, side = avatar.crop
-        crops = [to_square(t[y : y + side, x : x + side], CROP_SIZE) for t in avatar.templates]
         eyes = open_eyes(
             avatar.templates[0], avatar.crop, geometry.template_eyes[0],
             geometry.template_landmarks[0],
@@ -154,7 +152,7 @@ class Cheeks:
         return cls(
             resting,
             smiling,
-            crops,
+            template_crops(avatar),
             top=top,
             glasses=glasses,
             monochrome=tone_of(avatar) is not None,
