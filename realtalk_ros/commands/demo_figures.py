@@ -99,8 +99,7 @@ class MouthOpening:
             slice(int(y + 0.55 * side), int(y + 0.9 * side)),
             slice(int(x + 0.3 * side), int(x + 0.7 * side)),
         )
-        opened = np.zeros(52, np.float32)
-        opened[arkit.INDEX["jawOpen"]] = 0.6
+        opened = arkit.weights(jawOpen=0.6)
         change: Any = 0.0
         for template in np.linspace(0, renderer.template_count - 1, 5).astype(int):
             for weights, sign in ((opened, 1), (np.zeros_like(opened), -1)):

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from realtalk_ros import cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
 from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.rendering.batching import BatchingRenderer
@@ -233,7 +232,7 @@ class FaceLoader:
                 model_dir=model_dir,
                 encoder_threads=encoder_threads,
             )
-        neutral = np.zeros(52, np.float32)
+        neutral = arkit.weights()
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
         renderer.render(neutral, 0)

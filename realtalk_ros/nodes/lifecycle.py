@@ -97,6 +97,7 @@ class RealTalkNode(ParameterNode):
             "autostart", True, "Configure and activate at the start; false: wait for a manager"
         )
         self.wanted_active = self.autostart
+        self._retry_timer: Timer | None = None
         self._unmatched_endpoints = UnmatchedEndpoints(self, self.problems)
         self._duplicates = DuplicateNodes(self)
         self._warned: set[str] = set()
@@ -293,7 +294,7 @@ class RealTalkNode(ParameterNode):
         if self.state != "active":
             if not self.persistent:
                 self.exit_code = 2
-            elif not hasattr(self, "_retry_timer"):
+            elif self._retry_timer is None:
                 self._retry_timer = self.steady_timer(RETRY, self._retry)
         self.publish_diagnostics()
 

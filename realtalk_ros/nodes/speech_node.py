@@ -77,9 +77,9 @@ class SpeechNode(lifecycle.RealTalkNode):
 
     def speak(self, stop: threading.Event) -> None:
         """Sends everything (in a thread of its own), then ends the node if so set."""
-        told = time.monotonic() + PATIENCE
+        warn_at = time.monotonic() + PATIENCE
         while self._audio.get_subscription_count() < self.wait_for and not stop.wait(0.02):
-            if time.monotonic() > told:
+            if time.monotonic() > warn_at:
                 self.warn(f"waits for somebody to listen on {self._audio.topic_name}: does a face "
                           "run, with this namespace and ROS_DOMAIN_ID?")  # fmt: skip
         Pace(self).wait(SETTLE + self.start_delay, stop.is_set)

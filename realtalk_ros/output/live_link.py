@@ -57,7 +57,7 @@ def live_link_csv(path: Path, fps: float) -> Iterator[LiveLinkWriter]:
         try:
             yield LiveLinkWriter(file, fps, path)
         except BaseException:
-            with suppress(OSError):  # of what the buffer holds still: the first error is told
+            with suppress(OSError):  # of what the buffer holds still: the first error counts
                 file.close()
             raise
         with errors_of_writing(path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from realtalk_ros.face_model import arkit
 from realtalk_ros.playout.playout_delay import MAX_DELAY, PlayoutDelay
 from realtalk_ros.stream_types import TimedExpression
 
@@ -56,7 +57,7 @@ class JitterBuffer:
         self._queue: deque[TimedExpression] = deque()
         # Time of the frame that was handed out last, s, with these weights and this rotation.
         self._frame_time: float | None = None
-        self._weights = np.zeros(52, np.float32)
+        self._weights = arkit.weights()
         self._rotation = np.zeros(3, np.float32)
         self._shown_utterance = ""
         self._blend_from = (self._weights, self._rotation)  # of the utterance before
