@@ -54,6 +54,9 @@ ENCODER_FILE, ALIGNER_FILE = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR_FILE = "renderer_generate.onnx"
 GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, if it exists
 GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
+# The files that a generator was trained with: its metadata have their checksums by these names.
+GENERATOR_BASES = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
+GENERATOR_OUTPUTS = ("change", "mask", "mouth")
 RENDERER_FORMATS = {ENCODER_FILE: "8", ALIGNER_FILE: "6", GENERATOR_FILE: "9"}  # of the ONNX files
 # The encoder's outputs; the latter depend on the reference image alone.
 TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")

@@ -22,9 +22,10 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
     CROP_SIZE,
-    ENCODER_FILE,
+    GENERATOR_BASES,
     GENERATOR_FILE,
     GENERATOR_HALF_FILE,
+    GENERATOR_OUTPUTS,
     MOUTH_CROP,
     RENDERER_FORMATS,
     mouth_crop,
@@ -52,7 +53,6 @@ from realtalk_ros.rendering.tooth_relief import tooth_relief
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()
 WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
-OUTPUTS = ("change", "mask", "mouth")
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ class _Batch:
         self, lids: Sequence[Lids | None], cheeks: Sequence[list[MovedCheek]]
     ) -> list[GeneratedFace]:
         """What came of the run, with the eyes and cheeks of each face."""
-        change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
+        change, mask, mouths = (self.generator.outputs[name] for name in GENERATOR_OUTPUTS)
         side = MOUTH_CROP[2]
         return [
             GeneratedFace(
@@ -337,8 +337,8 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
             f"model file {path} has format {metadata.get('realtalk.format')}, this reads "
             f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
         )
-    for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-        onnx_session.check_made_for(session, path, f"realtalk.{part}", folder / file, mend)
+    for name, file in GENERATOR_BASES.items():
+        onnx_session.check_made_for(session, path, name, folder / file, mend)
 
 
 def fill_inputs(

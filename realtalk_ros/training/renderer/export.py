@@ -41,8 +41,10 @@ from realtalk_ros.contracts import (
     CROP_SIZE,
     ENCODER_FILE,
     FEATURES,
+    GENERATOR_BASES,
     GENERATOR_FILE,
     GENERATOR_HALF_FILE,
+    GENERATOR_OUTPUTS,
     MOUTH_CROP,
     REFERENCE_FEATURES,
     RENDERER_FORMATS,
@@ -51,10 +53,6 @@ from realtalk_ros.contracts import (
 from realtalk_ros.training.common.onnx_graph import Graph
 from realtalk_ros.training.renderer.checkpoint import DIMENSIONS
 from realtalk_ros.training.renderer.model import Renderer, Warped
-
-OUTPUTS = ("change", "mask", "mouth")
-# Files whose checksums the generator carries, by the property's name.
-MATCHING = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
 
 
 class EncodeGraph(nn.Module):
@@ -187,15 +185,15 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         "reference_index": index,
     }
     free = {
-        **dict.fromkeys((*inputs, *OUTPUTS), "faces"),
+        **dict.fromkeys((*inputs, *GENERATOR_OUTPUTS), "faces"),
         **dict.fromkeys(TEMPLATE_FEATURES, "templates"),
         **dict.fromkeys(REFERENCE_FEATURES, "references"),
     }
     inputs |= dict(zip(FEATURES, banks, strict=True))
-    digests = {name: checksums.sha256(beside / file) for name, file in MATCHING.items()}
+    digests = {name: checksums.sha256(beside / file) for name, file in GENERATOR_BASES.items()}
     path = folder / GENERATOR_FILE
     properties = {"realtalk.size": str(size), DIMENSIONS: json.dumps(asdict(dims)), **digests}
-    write(Graph(GenerateGraph(model), inputs, OUTPUTS, free), path, properties)
+    write(Graph(GenerateGraph(model), inputs, GENERATOR_OUTPUTS, free), path, properties)
     half = convert_float_to_float16(
         onnx.load(path),
         keep_io_types=["weights", "alignment_features", "change", "mask"],
