@@ -151,7 +151,7 @@ def read_audio(
     path: str | Path, warn: Callable[[str], object] | None = None
 ) -> tuple[np.ndarray, int]:
     """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz. `warn` is
-    told what of it was lost or changed.
+    called with what of it was lost or changed.
 
     Raises AudioError, as AudioStream does.
     """

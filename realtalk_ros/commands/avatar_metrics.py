@@ -37,7 +37,13 @@ from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, EYE_CORNERS, LIP_MIDDLES, hull_mask
+from realtalk_ros.enroll.mediapipe_points import (
+    CHIN_SKIN,
+    EYE_CORNERS,
+    EYE_OUTLINES,
+    LIP_MIDDLES,
+    hull_mask,
+)
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.output.contact_sheet import face_square
@@ -51,10 +57,6 @@ EMBEDDED = 4  # frames of speech whose identity is measured
 AWAKE = 0.15  # eyeBlink below which the eyes are open
 # Of MediaPipe's mesh:
 MOUTH = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
-EYES = (
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-)
 # The middle of upper lid, lower lid and the brow's lower edge, of both eyes.
 LIDS = (
     ((160, 159, 158), (144, 145, 153), (53, 52, 65)),
@@ -196,7 +198,7 @@ def region_details(image: np.ndarray, points: np.ndarray, scale: float) -> dict[
         part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     fine = cv2.Laplacian(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32), -1)
     shapes = {"mouth": [points[list(MOUTH)]], "chin": [points[list(CHIN_SKIN)]], "eyes": []}
-    for eye in EYES:
+    for eye in EYE_OUTLINES:
         ring = points[list(eye)]
         shapes["eyes"].append(ring.mean(0) + AROUND_EYE * (ring - ring.mean(0)))
     return {

@@ -24,14 +24,14 @@ from realtalk_ros.output import contact_sheet
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
-#: The middle, s, of the longest of each in the bundled recording, as pocketsphinx aligns its words:
-#: the silence before them, then "selfish", "do", "woman", "for", "man", "not".
+# The middle, s, of the longest of each in the bundled recording, as pocketsphinx aligns its words:
+# the silence before them, then "selfish", "do", "woman", "for", "man", "not".
 IN_RECORDING = {
     "rest": 0.2, "sh": 14.77, "oo": 6.60, "w": 19.11, "f": 6.74, "m": 10.22, "ah": 8.60,
 }  # fmt: skip
-#: A word, and espeak-ng's voice, pitch (0 to 99) and peak of the samples by which it is shouted and
-#: whispered. Its breath is noise, another each time, so it is said SAYINGS times: the frame that is
-#: shown is the one in which the lips are farthest apart, of the saying that is the median in that.
+# A word, and espeak-ng's voice, pitch (0 to 99) and peak of the samples by which it is shouted and
+# whispered. Its breath is noise, another each time, so it is said SAYINGS times: the frame that is
+# shown is the one in which the lips are farthest apart, of the saying that is the median in that.
 SPOKEN_WORD = "Stop!"
 IN_WORD = {"shout": ("en-us", 90, 1.0), "whisper": ("en-us+whisper", 50, 0.05)}
 SAYINGS = 9

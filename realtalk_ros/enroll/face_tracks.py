@@ -30,7 +30,7 @@ class Track:
     weights: np.ndarray  # (N, 52) float32, ARKit order
     rotation: np.ndarray  # (N, 3) float32 rad, as face_model/rotations.py has it
     identity: np.ndarray  # (100,) float32
-    #: (2,) how far the faces in it are apart (one_person.SeenFaces); None: nobody looked.
+    # (2,) how far the faces in it are apart (one_person.SeenFaces); None: nobody looked.
     apart: np.ndarray | None = None
 
     def __len__(self) -> int:

@@ -18,12 +18,12 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
 CONFIDENCE = 0.5
-LEAST = 0.1  # of a score that is told; less is 0
+LEAST = 0.1  # of a score that is given; less is 0
 CANNOT_OPEN = (
     AttributeError, ImportError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile,
 )  # fmt: skip
 # One face: (478, 2) float32 landmarks in shares of the picture's width and height, and its (52,)
-# float32 ARKit weights, where the model tells them.
+# float32 ARKit weights, where the model gives them.
 Found = tuple[np.ndarray, "np.ndarray | None"]
 
 

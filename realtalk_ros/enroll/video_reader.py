@@ -43,7 +43,7 @@ class Clip:
                     f"pictures of {stream.width}x{stream.height} are too large: scale it down"
                 )
             self.has_sound = bool(container.streams.audio)
-            #: Of its colours, None for sRGB's.
+            # Of its colours, None for sRGB's.
             self.colours = FilmColours.of(  # PyAV before 11 does not tell
                 getattr(stream.codec_context, "color_primaries", 0),
                 getattr(stream.codec_context, "color_trc", 0),

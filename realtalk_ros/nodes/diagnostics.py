@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node says of itself on /diagnostics, once a second, and at which level.
 
-ERROR   it could not load, or is not active though it was told to be; the message says why
+ERROR   it could not load, or is not active though it should be; the message says why
 STALE   it waits for a manager to activate it
 WARN    it runs, and the user should know something: `warning` of the node (lifecycle.py,
         renderer_node.py), such as bad input in the last 10 s (problems.py), a clock that stands

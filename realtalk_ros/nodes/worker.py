@@ -14,8 +14,8 @@ class Worker:
     def __init__(
         self, name: str, run: Callable[[threading.Event], object], warn: Callable[[str], object]
     ) -> None:
-        """`run` returns soon after the event that it is given is set. `warn` is told where it did
-        not."""
+        """`run` returns soon after the event that it is given is set. `warn` is called where it
+        did not."""
         self._name, self._run, self._warn = name, run, warn
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

@@ -17,7 +17,7 @@ from realtalk_ros.commands import avatar_metrics, evaluate_avatars
 from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.mediapipe_points import POINTS
+from realtalk_ros.enroll.mediapipe_points import EYE_OUTLINES, POINTS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -81,7 +81,7 @@ def test_eyes_are_measured_open_and_mouths_shut():
 def test_a_shut_lid_is_compared_with_the_skin_above_it(offset, darkness, hue):
     face, skin = face_at(), np.array([120, 150, 190])
     image = np.full((512, 512, 3), skin, np.uint8)
-    for eye in avatar_metrics.EYES[:1]:  # of the right eye only: the worse one counts
+    for eye in EYE_OUTLINES[:1]:  # of the right eye only: the worse one counts
         cv2.fillConvexPoly(
             image, cv2.convexHull(np.int32(face.points[list(eye)])), (skin + offset).tolist()
         )
@@ -100,7 +100,7 @@ def test_a_fringe_above_a_lid_is_no_skin(fringe, lid, expected):
     fringe; else the blink made it, and it counts."""
     face, skin = face_at(), np.full(3, 150)
     opened = np.full((512, 512, 3), skin, np.uint8)
-    for eye in avatar_metrics.EYES:
+    for eye in EYE_OUTLINES:
         ring = cv2.convexHull(np.int32(face.points[list(eye)]))
         cv2.fillConvexPoly(opened, ring, (skin + lid).tolist())
     shut = opened.copy()
@@ -149,7 +149,7 @@ def photographs(tmp_path, monkeypatch):
     picture, face = np.full((512, 512, 3), (140, 165, 205), np.uint8), face_at()
     lips = cv2.convexHull(np.int32(face.points[list(avatar_metrics.MOUTH)]))
     cv2.fillConvexPoly(picture, lips, (70, 60, 170))
-    for eye in avatar_metrics.EYES:
+    for eye in EYE_OUTLINES:
         cv2.fillConvexPoly(picture, np.int32(face.points[list(eye)]), (40, 40, 40))
     folder = tmp_path / "photographs"
     folder.mkdir()

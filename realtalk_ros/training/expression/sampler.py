@@ -73,7 +73,7 @@ class Sampler:
         shares = [self.settings.kind_shares[kind] for kind in datasets]
         self.kinds = list(datasets)
         self._kind_probabilities = [share / sum(shares) for share in shares]
-        #: The kinds that have speech in them.
+        # The kinds that have speech in them.
         self.speech_kinds = [kind for kind in datasets if kind != "still"]
         # Big sources come more often than small ones, but less than in proportion; one of hundreds
         # of speakers more often than one of one speaker.

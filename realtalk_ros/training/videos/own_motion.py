@@ -31,7 +31,7 @@ from realtalk_ros.training.videos.talking_picture import first_accepted, seen_fr
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
 from realtalk_ros.training.videos.video_files import find_videos, person_of
 
-#: What the network knows of the person: its name, and whether it is given identity and window.
+# What the network knows of the person: its name, and whether it is given identity and window.
 KNOWN = {
     "nothing": (False, False), "identity": (True, False), "window": (False, True),
     "both": (True, True),
@@ -44,7 +44,7 @@ COLUMNS = {
 SHORTEST = 2.5  # s of half a video
 
 
-#: Identity and window, None where unknown -> what the network makes of a video's sound.
+# Identity and window, None where unknown -> what the network makes of a video's sound.
 Speaker = Callable[[np.ndarray | None, np.ndarray | None], PredictedExpression]
 
 

@@ -30,7 +30,7 @@ from realtalk_ros.training.videos.teacher import UNKNOWN, Condition, Teacher, wr
 
 SPEECH = "speech_"  # how its files begin
 RECORDINGS = 12  # of one random person
-UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
+UNKNOWN_SHARE = 0.5  # of the random people whose conditioning the network lacks
 GAIN_PEOPLE, GAIN_SENTENCES = 24, 4  # of which `usual_gain` is the mean
 STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 MUSIC_SECONDS = 900.0  # without any, seven recordings of music in ten moved the lips

@@ -34,7 +34,7 @@ LOW, HIGH = 5, 95  # percentiles: the range of a curve
 _FACE = landmarks.load()
 EYES_CM = float(np.subtract(*_FACE.mean[EYE_CORNERS[::-1], 0]))  # cm between the outer corners
 
-#: Sounds that look alike, by phone. What is not in it, is in no class.
+# Sounds that look alike, by phone. What is not in it, is in no class.
 SOUND_CLASSES: dict[str, frozenset[str]] = {
     "pause": frozenset({ph.SIL}),
     "p b m": ph.BILABIALS,
