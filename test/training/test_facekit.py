@@ -92,7 +92,7 @@ def test_bad_input_is_one_clear_line(model_file, tmp_path, monkeypatch):
     kit = FaceKit.load(model_file[0])
     with pytest.raises(RealTalkError, match="100 coefficients"):
         kit.vertices(np.zeros(7), np.zeros(52))
-    with pytest.raises(RealTalkError, match="No face model"):
+    with pytest.raises(RealTalkError, match="no face model"):
         FaceKit.load(tmp_path / "absent.npz")
     broken = tmp_path / "broken.npz"
     broken.write_bytes(model_file[0].read_bytes()[:1000])

@@ -34,7 +34,7 @@ def find_facekit(path: str | os.PathLike | None = None) -> Path:
         file = Path(given)
         file = file / "ict_facekit.npz" if file.is_dir() else file
         if not file.is_file():
-            raise RealTalkError(f"No face model at {file}: give the path of an ict_facekit.npz.")
+            raise RealTalkError(f"no face model at {file}: give the path of an ict_facekit.npz")
         return file
     for base in (Path.cwd(), *Path(__file__).resolve().parents):
         for folder in (base, base.parent):
@@ -42,8 +42,8 @@ def find_facekit(path: str | os.PathLike | None = None) -> Path:
             if file.is_file():
                 return file
     raise RealTalkError(
-        f"No face model found: make one of a clone of ICT-FaceKit (realtalk data facekit CLONE) "
-        f"and set {ENVIRONMENT} to it."
+        "no face model found: make one of a clone of ICT-FaceKit (realtalk data facekit CLONE) "
+        f"and set {ENVIRONMENT} to it"
     )
 
 
@@ -103,14 +103,14 @@ class FaceKit:
                     },
                 )
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error}).") from error
+            raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error})") from error
 
     def neutral(self, identity: np.ndarray) -> np.ndarray:
         """(V, 3) float32 neutral head of a person of that `identity` (100,)."""
         identity = np.asarray(identity, np.float32)
         if identity.shape != (len(self.identity_modes),):
             raise RealTalkError(
-                f"identity must have {len(self.identity_modes)} coefficients, got {identity.shape}."
+                f"identity must have {len(self.identity_modes)} coefficients, got {identity.shape}"
             )
         return self.mean + (identity @ self._identity32).reshape(-1, 3)
 

@@ -60,7 +60,7 @@ def read_clone(clone: str | os.PathLike) -> dict[str, np.ndarray]:
     arrays = read_mesh(folder / NEUTRAL, sum(PARTS.values()))
     mean = arrays["mean"]
     if landmarks.min() < 0 or landmarks.max() >= len(mean):
-        raise RealTalkError(f"{folder / INDICES} has landmarks that are no vertices of the mesh.")
+        raise RealTalkError(f"{folder / INDICES} has landmarks that are no vertices of the mesh")
     arrays["landmarks68"] = landmarks
 
     identities = [f"identity{i:03d}" for i in range(IDENTITY_SIZE)]
@@ -178,7 +178,7 @@ def read(path: Path) -> bytes:
 
 
 def again(path: Path) -> str:
-    return f"restore it (git checkout {path.name}) or clone {SOURCE} again."
+    return f"restore it (git checkout {path.name}) or clone {SOURCE} again"
 
 
 def write(out: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -210,7 +210,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """`realtalk data facekit`: read the clone, write the file, say how to use it."""
     if args.out.is_dir():
-        raise RealTalkError(f"{args.out} is a folder: give --out the file to write.")
+        raise RealTalkError(f"{args.out} is a folder: give --out the file to write")
     arrays = read_clone(args.clone)
     write(args.out, arrays)
     expressions, vertices = arrays["expr"].shape[:2]

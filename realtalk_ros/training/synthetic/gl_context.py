@@ -29,8 +29,8 @@ def create_context() -> moderngl.Context:
         return moderngl.create_standalone_context(backend="egl")
     except Exception as error:  # moderngl raises plain Exception when there is no EGL
         raise RealTalkError(
-            f"No off-screen OpenGL ({error}): install moderngl and, on Debian or Ubuntu, "
-            "libegl1 and libgl1-mesa-dri."
+            f"no off-screen OpenGL ({error}): install moderngl and, on Debian or Ubuntu, "
+            "libegl1 and libgl1-mesa-dri"
         ) from error
 
 
