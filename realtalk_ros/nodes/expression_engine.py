@@ -101,6 +101,7 @@ class ExpressionEngine:
         the expressions that are known with it. (None, []) if it failed."""
         assert self.pipeline is not None
         due = now + HELD_UNTIL
+        ended: list[TimedExpression] = []
         scheduled: ScheduledChunk | None = None
         try:
             try:
@@ -108,7 +109,8 @@ class ExpressionEngine:
                 return scheduled, ended + self.pipeline.feed(scheduled, due)
             except NetworkError as error:
                 self._fall_back(error)
-                ended, scheduled = self.pipeline.schedule(scheduled or chunk, now)
+                # (The pipeline was reset: this ends nothing more.)
+                _, scheduled = self.pipeline.schedule(scheduled or chunk, now)
                 return scheduled, ended + self.pipeline.feed(scheduled, due)
         except RealTalkError as error:
             self._problems.add(str(error))
