@@ -28,6 +28,11 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or first_line(error)
 
 
+def one_line(error: Exception) -> str:
+    """All that an error says, which may be many lines, in one."""
+    return " ".join(str(error).split())
+
+
 def first_line(error: Exception) -> str:
     """Of what another library's error says; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

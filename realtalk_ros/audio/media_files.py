@@ -183,7 +183,7 @@ def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
             f"{name} is not an audio file that can be read ({reason(error)}): {advice}"
         ) from error
     except OSError as error:
-        raise AudioError(f"cannot open {name} ({error.strerror}): check the path") from error
+        raise AudioError(f"cannot open {name} ({reason(error)}): check the path") from error
     if not container.streams.audio:
         container.close()
         raise AudioError(f"{name} has no sound in it: give an audio file")

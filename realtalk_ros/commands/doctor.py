@@ -20,7 +20,7 @@ from realtalk_ros import __version__, install_hints
 from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import PROVIDERS
 from realtalk_ros.enroll import landmarker_file
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line
 
 OLDEST_PYTHON = (3, 10)
 FREE_DISK_MB = 200  # an hour of video takes about as much
@@ -93,7 +93,7 @@ def examine() -> Iterator[Finding]:
             if isinstance(error, ImportError) and packages_of(error) & broken:
                 continue  # reported before
             failed = True
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             yield fail(
                 f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
                 "reinstall realtalk_ros and its dependencies",
@@ -123,7 +123,7 @@ def packages() -> Iterator[Finding]:
             command = install_hints.how_to_repair(name)
             if "libGL" in str(error):  # opencv-python draws windows; nothing here does
                 command = install_hints.how_to_get_headless_opencv()
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             yield Finding("fail", f"{title} cannot be imported: {reason}", command, name)
         else:
             yield ok(f"{title} {getattr(module, '__version__', '')}".rstrip())
@@ -253,7 +253,7 @@ def ros() -> Iterator[Finding]:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            yield warn(f"ROS 2: {' '.join(str(error).split())}", ros_hint())
+            yield warn(f"ROS 2: {one_line(error)}", ros_hint())
             return
     try:
         messages = importlib.import_module("realtalk_ros.msg")
@@ -264,7 +264,7 @@ def ros() -> Iterator[Finding]:
                 raise ImportError(f"{message.__name__} has no type support")
     except (ImportError, AttributeError) as error:
         yield warn(
-            f"ROS 2: the messages of realtalk_ros are not built ({' '.join(str(error).split())})",
+            f"ROS 2: the messages of realtalk_ros are not built ({one_line(error)})",
             ros_hint(),
         )
         return
@@ -304,7 +304,7 @@ def optional() -> Iterator[Finding]:
             if name == "sounddevice" and isinstance(error, OSError):  # it lacks PortAudio
                 command = "sudo apt install libportaudio2"
             yield warn(
-                f"optional: {name} does not work ({' '.join(str(error).split())})",
+                f"optional: {name} does not work ({one_line(error)})",
                 f"if you want {purpose}: {command}",
             )
         else:

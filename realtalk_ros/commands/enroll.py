@@ -45,7 +45,7 @@ from realtalk_ros.enroll.rest_expression import Rest
 from realtalk_ros.enroll.same_person import from_two_pictures
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.paths import check_file, is_folder
@@ -194,7 +194,7 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
             raise ValueError("a point is not in the picture")
     except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
         raise RealTalkError(
-            f"--landmarks {path} cannot be used ({' '.join(str(error).split())[:80]}): give "
+            f"--landmarks {path} cannot be used ({one_line(error)[:80]}): give "
             f"`name: [x, y]` in pixels for {', '.join(fit.EIGHT)}"
         ) from error
     right, left = points[:2, 0].mean(), points[2:4, 0].mean()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE, face_square
@@ -67,5 +67,7 @@ class Track:
                 if array.shape != shape or not np.isfinite(array).all():
                     raise ValueError(f"{part.name} must hold {shape} finite numbers")
         except Exception as error:  # it may be anything: no zip, no header, other arrays
-            raise RealTalkError(f"{path} is no track of a video ({error}): remove it") from error
+            raise RealTalkError(
+                f"{path} is no track of a video ({reason(error)}): remove it"
+            ) from error
         return replace(track, rotation=swap_track_order(track.rotation))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
@@ -103,7 +103,9 @@ class FaceKit:
                     },
                 )
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error})") from error
+            raise RealTalkError(
+                f"{file} is not a readable ict_facekit.npz ({reason(error)})"
+            ) from error
 
     def neutral(self, identity: np.ndarray) -> np.ndarray:
         """(V, 3) float32 neutral head of a person of that `identity` (100,)."""

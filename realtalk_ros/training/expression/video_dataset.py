@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.contracts import MEL_STEP, N_MELS, REFERENCE_SHAPE
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.lips import gap_of
@@ -56,7 +56,7 @@ class Video:
             video._check()
         except Exception as error:  # it may be anything: no zip, no header, other arrays
             raise RealTalkError(
-                f"{path} holds no video to learn from ({error}): remove it"
+                f"{path} holds no video to learn from ({reason(error)}): remove it"
             ) from error
         return replace(video, rotation=flip_roll(video.rotation))
 

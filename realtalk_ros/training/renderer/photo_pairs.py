@@ -30,7 +30,7 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.photo_checks import photographs
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.training.common.affine_maps import compose, random_crop, transform
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSE, POSES, write_shard
 from realtalk_ros.training.renderer.checkpoint import load_renderer
@@ -116,7 +116,7 @@ def write_pairs(found: Mapping[str, Sequence[Pair]], out: Path, groups_each: int
                 path = out / part / f"{SHARD}{first // GROUPS:03d}.npz"
                 write_shard(path, made[first : first + GROUPS])
     except OSError as error:
-        raise RealTalkError(f"cannot write into {out} ({error.strerror})") from error
+        raise RealTalkError(f"cannot write into {out} ({reason(error)})") from error
     return people
 
 

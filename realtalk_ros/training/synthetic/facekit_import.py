@@ -98,7 +98,9 @@ def read_indices(path: Path) -> tuple[list[str], np.ndarray]:
             raise ValueError("idx_to_landmark_verts is not 68 whole numbers")
         return sorted({*listed, *MORE_EXPRESSIONS}), np.array(landmarks, np.int32)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RealTalkError(f"{path} is not ICT-FaceKit's ({error}): {again(path)}") from error
+        raise RealTalkError(
+            f"{path} is not ICT-FaceKit's ({reason(error)}): {again(path)}"
+        ) from error
 
 
 def read_vertices(path: Path, count: int) -> np.ndarray:

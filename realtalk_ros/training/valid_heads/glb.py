@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 
 MAGIC, JSON_CHUNK, BINARY_CHUNK = b"glTF", 0x4E4F534A, 0x004E4942
 COMPRESSION = "EXT_meshopt_compression"
@@ -55,7 +55,7 @@ class Reader:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise RealTalkError(f"cannot read {path} ({error.strerror})") from error
+            raise RealTalkError(f"cannot read {path} ({reason(error)})") from error
         if data[:4] != MAGIC:
             raise RealTalkError(f"{path} is no binary glTF file: was the clone made without it?")
         self.binary = b""

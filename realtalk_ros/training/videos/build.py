@@ -36,7 +36,7 @@ from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.enroll.video_reader import Clip
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line, reason
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.common.group_layout import write_shard
@@ -106,14 +106,14 @@ class Builder:
         try:
             self.remove_old(file_key(name))
             self.write_data(path, file_key(name), row)
-        except (RealTalkError, AudioError) as error:
-            row["why"] = " ".join(str(error).split()).removeprefix(f"{path} ")
+        except RealTalkError as error:
+            row["why"] = one_line(error).removeprefix(f"{path} ")
         except OSError as error:
             if error.errno in FATAL:
-                raise RealTalkError(f"cannot write into {self.out} ({error.strerror})") from error
-            row["why"] = f"cannot be read ({error.strerror or error})"
+                raise RealTalkError(f"cannot write into {self.out} ({reason(error)})") from error
+            row["why"] = f"cannot be read ({reason(error)})"
         except Exception as error:  # of a decoder or tracker: the other videos go on
-            row["why"] = f"failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            row["why"] = f"failed ({type(error).__name__}: {one_line(error)[:200]})"
         row["took_s"] = round(time.monotonic() - began, 1)
         return row
 
@@ -142,9 +142,7 @@ class Builder:
         if not frames_used:
             raise RealTalkError(
                 "no stretch of it is good enough: "
-                + ", ".join(
-                    f"{reason} {seconds:g} s" for reason, seconds in row["left_out_s"].items()
-                )
+                + ", ".join(f"{why} {seconds:g} s" for why, seconds in row["left_out_s"].items())
             )
         row["groups"] = self.write_groups(name, video, track, stretches)
         if predicted is not None:
@@ -222,8 +220,8 @@ class Builder:
         for row in rows:
             if "why" in row:
                 why[row["why"]] += 1
-            for reason, s in row.get("left_out_s", {}).items():
-                seconds[reason] += s
+            for cause, s in row.get("left_out_s", {}).items():
+                seconds[cause] += s
         groups_of = {p: sum(row["groups"][p] for row in used) for p in ("train", "val")}
         report = {
             "videos": len(rows), "used": len(used),
@@ -300,7 +298,7 @@ def show(report: dict, out: Path) -> None:
     """Prints a report: a line a video, then the sums."""
     for row in report["by_video"]:
         result = f"left out: {row['why']}" if "why" in row else f"{row['used_s']:g} s used"
-        notes = [f"{reason} {s:g} s" for reason, s in row.get("left_out_s", {}).items()]
+        notes = [f"{why} {s:g} s" for why, s in row.get("left_out_s", {}).items()]
         if "why" in row:
             notes = []  # the reason has them
         if "offset_ms" in row:
@@ -314,5 +312,5 @@ def show(report: dict, out: Path) -> None:
         f"{report['minutes']:g} minutes used; {report['groups']['train']} groups to train on, "
         f"{report['groups']['val']} held out; {out / 'report.json'}"
     )
-    for reason, seconds in report["left_out_s"].items():
-        print(f"  {reason}: {seconds:g} s left out")
+    for why, seconds in report["left_out_s"].items():
+        print(f"  {why}: {seconds:g} s left out")
