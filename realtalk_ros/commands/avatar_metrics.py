@@ -42,6 +42,7 @@ from realtalk_ros.enroll.mediapipe_points import (
     EYE_CORNERS,
     EYE_OUTLINES,
     LIP_MIDDLES,
+    distance,
     hull_mask,
 )
 from realtalk_ros.expression.onnx_model import ExpressionModel
@@ -150,15 +151,10 @@ def opening_correlation(seen: list[Frame], avatar: Avatar) -> float:
         shape[:, landmarks.INNER_UPPER_LIP, 1] - shape[:, landmarks.INNER_LOWER_LIP, 1], 0
     )
     points = np.stack([frame.face.points for frame in seen if frame.face is not None])
-    found = apart(points, LIP_MIDDLES) / apart(points, EYE_CORNERS)
+    found = distance(points, LIP_MIDDLES) / distance(points, EYE_CORNERS)
     if min(np.std(wanted), np.std(found)) < 1e-6:
         return 0.0
     return float(np.corrcoef(wanted, found)[0, 1])
-
-
-def apart(points: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """(N, 478, 2) -> (N,): the distance of two of the points."""
-    return np.asarray(np.linalg.norm(points[:, pair[0]] - points[:, pair[1]], axis=1))
 
 
 def details(seen: list[Frame], photograph: np.ndarray, face: DetectedFace) -> dict[str, float]:
@@ -167,7 +163,7 @@ def details(seen: list[Frame], photograph: np.ndarray, face: DetectedFace) -> di
     scale = float(np.median([width(points) for _, points in found])) / width(face.points)
     true = region_details(photograph, face.points, min(scale, 1.0))
     kept = [region_details(frame.image, points, min(1 / scale, 1.0)) for frame, points in found]
-    gap = np.array([apart(points[None], LIP_MIDDLES)[0] for _, points in found])
+    gap = np.array([distance(points, LIP_MIDDLES) for _, points in found])
     blink = arkit.indices("eyeBlink")
     awake = np.array([frame.weights[blink].max() < AWAKE for frame, _ in found])
     some = {
@@ -184,7 +180,7 @@ def details(seen: list[Frame], photograph: np.ndarray, face: DetectedFace) -> di
 
 def width(points: np.ndarray) -> float:
     """Of a face: its eyes' outer corners, pixels."""
-    return float(apart(points[None], EYE_CORNERS)[0])
+    return float(distance(points, EYE_CORNERS))
 
 
 def region_details(image: np.ndarray, points: np.ndarray, scale: float) -> dict[str, float]:

@@ -23,7 +23,7 @@ from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.fit import require_scipy
-from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS
+from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS, distance
 from realtalk_ros.enroll.photo_checks import SUFFIXES, find_face, photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
@@ -113,10 +113,10 @@ def beside(
     """The photograph as a cell of the sheet, its eyes as large and where the avatar has them."""
     x, y, side = contact_sheet.face_square(renderer)
     found = detector.find(renderer.render(contact_sheet.EXPRESSIONS["rest"], 0))
-    eyes = (found[0] if found else face).points[list(EYE_CORNERS)]
-    own = face.points[list(EYE_CORNERS)]
-    scale = float(np.linalg.norm(own[1] - own[0]) / np.linalg.norm(eyes[1] - eyes[0]))
-    left, top = (own.mean(0) + scale * ((x, y) - eyes.mean(0))).tolist()
+    own, shown = face.points, (found[0] if found else face).points
+    scale = float(distance(own, EYE_CORNERS) / distance(shown, EYE_CORNERS))
+    middle, shown_middle = (points[list(EYE_CORNERS)].mean(0) for points in (own, shown))
+    left, top = (middle + scale * ((x, y) - shown_middle)).tolist()
     return contact_sheet.cell(picture, (left, top, scale * side))
 
 

@@ -39,7 +39,6 @@ from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.commands.avatar_metrics import (
     BLINK,
     REST,
-    apart,
     jitter,
     lid_differences,
 )
@@ -47,7 +46,7 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
-from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES
+from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES, distance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model.landmarks import INNER_LOWER_LIP, INNER_UPPER_LIP
@@ -173,7 +172,7 @@ class _Lips:
 
     def _found(self, image: np.ndarray) -> float | None:
         faces = self._detector.find(image)
-        return float(apart(faces[0].points[None], LIP_MIDDLES)[0]) if len(faces) == 1 else None
+        return float(distance(faces[0].points, LIP_MIDDLES)) if len(faces) == 1 else None
 
     def _resized(self, picture: np.ndarray) -> np.ndarray:
         width, height = self._avatar.size

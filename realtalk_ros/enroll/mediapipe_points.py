@@ -62,6 +62,7 @@ LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 OUTER_LIPS, INNER_LIPS = UPPER_OUTER + LOWER_OUTER[-2:0:-1], UPPER_INNER + LOWER_INNER[-2:0:-1]
 LIP_MIDDLES = (13, 14)  # of the inner lips, upper and lower
 MOUTH_CORNERS, EYE_CORNERS = (61, 291), (33, 263)  # the person's right one first; eyes: outer ones
+NOSE_TIP = 4
 # From the outer corner of each eye along its lower lid to the inner one, and back; right eye first.
 EYE_OUTLINES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -75,6 +76,21 @@ UNDER_EYES = (
 CHIN_SKIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
 # Rows of LANDMARK.
 LIPS, EYES = (np.flatnonzero(np.isin(LANDMARK, list(PARTS[p][1]))) for p in ("lips", "eyes"))
+
+
+def distance(points: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+    """Between two of the points (..., 478, 2): (...)."""
+    first, second = pair
+    return np.asarray(np.linalg.norm(points[..., first, :] - points[..., second, :], axis=-1))
+
+
+def nose_off_middle(points: np.ndarray) -> float:
+    """By how much of the eyes' distance the nose of a face (478, 2) is off their middle: 0 where it
+    looks straight ahead."""
+    right, left = points[list(EYE_CORNERS)]
+    across = left - right
+    off = (points[NOSE_TIP] - (left + right) / 2) @ across
+    return abs(float(off)) / max(float(across @ across), 1e-6)
 
 
 def hull_mask(points: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

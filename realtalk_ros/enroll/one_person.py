@@ -16,15 +16,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.enroll import fit, mediapipe_points, same_person
+from realtalk_ros.enroll import fit, same_person
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.face_reader import FaceReader
+from realtalk_ros.enroll.mediapipe_points import (
+    EYE_CORNERS,
+    LIP_MIDDLES,
+    distance,
+    nose_off_middle,
+)
 from realtalk_ros.errors import RealTalkError
 
 FRAMES = 16  # that are looked at, up to twice as many, spread over the video
 FEW, SHARE = 3, 3 / 16  # frames of another face that do not matter yet: some may be misread
 ROUNDS = 8  # of moving frames from one group to the other
-NOSE = 4  # row of MediaPipe's mesh
 TURNED = 4  # of what counts against a face, beside its open mouth
 # Without dlib's network: of the mean shapes of two groups of frames. Set on films made of moved
 # stills of the London set. Of 19 people, each neutral in one half and smiling in the other: at
@@ -103,11 +108,8 @@ def check_one_person(path: Path, apart: np.ndarray | None) -> list[str]:
 def movement(points: np.ndarray) -> float:
     """How far a mouth is open and a head turned, by MediaPipe's points (478, 2): 0 is at rest and
     straight ahead."""
-    right, left = points[list(mediapipe_points.EYE_CORNERS)]
-    upper, lower = points[list(mediapipe_points.LIP_MIDDLES)]
-    eyes = max(float(np.linalg.norm(left - right)), 1e-3)
-    turn = abs(float((points[NOSE] - (left + right) / 2) @ (left - right))) / eyes
-    return (float(np.linalg.norm(upper - lower)) + TURNED * turn) / eyes
+    eyes = max(float(distance(points, EYE_CORNERS)), 1e-3)
+    return float(distance(points, LIP_MIDDLES)) / eyes + TURNED * nose_off_middle(points)
 
 
 def in_two_groups(rows: np.ndarray) -> np.ndarray:

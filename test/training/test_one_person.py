@@ -16,7 +16,7 @@ from realtalk_ros.cli import main
 from realtalk_ros.enroll import face_embedding, mesh_tracker, one_person
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_tracks import Track
-from realtalk_ros.enroll.mediapipe_points import POINTS
+from realtalk_ros.enroll.mediapipe_points import NOSE_TIP, POINTS
 from realtalk_ros.enroll.one_person import SeenFaces, check_one_person
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
@@ -40,7 +40,7 @@ def face(gap=0.0, turn=0.0):
     distance of the eyes, its head turned so far."""
     points = np.zeros((POINTS, 2), np.float32)
     points[33], points[263] = (44, 50), (44 + EYES, 50)
-    points[one_person.NOSE] = 64 + turn * EYES, 60
+    points[NOSE_TIP] = 64 + turn * EYES, 60
     points[13], points[14] = (64, 80), (64, 80 + gap * EYES)
     points[61], points[291] = (50, 82), (78, 82)
     points[10], points[152], points[234], points[454] = (64, 20), (64, 110), (20, 60), (108, 60)

@@ -62,7 +62,7 @@ def mouth_of(predicted, late=0.0):
 def face(aperture, width, eyes=EYES, turn=0.0):
     points = np.zeros((POINTS, 2), np.float32)
     points[33], points[263] = (-eyes / 2, 0), (eyes / 2, 0)
-    points[mouth_track.NOSE] = turn * eyes, 40
+    points[mediapipe_points.NOSE_TIP] = turn * eyes, 40
     points[13], points[14] = (0, 80), (0, 80 + eyes * aperture)
     points[61], points[291] = (-eyes * width / 2, 85), (eyes * width / 2, 85)
     points[10], points[152] = (0, -60), (0, 140)

@@ -25,7 +25,7 @@ import numpy as np
 
 from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import print_table
@@ -34,7 +34,7 @@ from realtalk_ros.training.videos.known_words import Aligner, words_of_video
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
-from realtalk_ros.training.videos.video_files import find_videos, person_of
+from realtalk_ros.training.videos.video_files import find_videos
 
 if TYPE_CHECKING:
     from realtalk_ros.training.videos.talking_picture import PictureEvaluator
@@ -66,7 +66,7 @@ def evaluate(
                 row |= picture.measure(path)
             except RealTalkError as error:
                 row |= picture.unknown()
-                not_drawn[name] = " ".join(str(error).split())
+                not_drawn[name] = one_line(error)
         words = words_of_video(path, args.words)
         if words and (segments := aligner.align(path, words)):
             for phone, rows in talking_metrics.by_phone(one, segments).items():
@@ -77,10 +77,9 @@ def evaluate(
 
     videos = find_videos(folder)
     results = for_each_video(videos, folder, args.tracks, args.landmarker, measured)
-    people: dict[str, list[dict]] = {}
-    for path, row in results.used.items():
-        people.setdefault(person_of(path, folder), []).append(row)
-    by_person = {name: talking_metrics.mean(rows) for name, rows in people.items()}
+    by_person = {
+        name: talking_metrics.mean(rows) for name, rows in results.by_person(folder).items()
+    }
     everyone = list(by_person.values())
     return {
         "mean": talking_metrics.mean(everyone),

@@ -10,7 +10,6 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 
@@ -19,7 +18,6 @@ MAX_LAG = 0.08  # s between mouth and sound, from which a clip must be the surer
 MIN_CORRELATION = 0.3  # of the apertures, at the best lag
 MIN_FAR_CORRELATION = 0.5  # from MAX_LAG on: 0.4 and less also came of a chance in 8 s
 MAX_HOLE = 0.1  # s without a face that may be interpolated
-EYES_CM = talking_metrics.EYES_CM
 SHUT, WIDE_AT_REST = 2, 50  # percentiles of a person's aperture, of the width while it is shut
 SHORT = 300.0  # s of footage, in less of which the width at rest is not learned
 
@@ -70,7 +68,7 @@ class FilmedPerson:
             seen = track.confidence > 0
             time = track.time[seen] + lag - usual
             gap, wide = (
-                np.interp(steps, time, EYES_CM * (values[seen] - zero))
+                np.interp(steps, time, talking_metrics.EYES_CM * (values[seen] - zero))
                 for values, zero in ((track.aperture, shut), (track.width, rest))
             )
             rows.append(np.column_stack([np.maximum(gap, 0), wide]))
@@ -91,17 +89,9 @@ def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
     one = talking_metrics.curves(track, stretch.weights, stretch.mel)
     if one is None:
         raise RealTalkError("the sound is shorter than a second")
-    lag, surely = best_lag(one)
+    lag, surely = talking_metrics.best_lag(one, LAGS)
     if surely < MIN_CORRELATION:
         raise RealTalkError(f"the mouth does not follow the sound (r {surely:.2f})")
     if abs(lag) > MAX_LAG and (surely < MIN_FAR_CORRELATION or abs(lag) > LAGS[-2]):
         raise RealTalkError(f"the mouth is {1000 * lag:+.0f} ms off (r {surely:.2f})")
     return lag
-
-
-def best_lag(one: talking_metrics.Curves) -> tuple[float, float]:
-    """Seconds by which the network's mouth comes after the real one, and how well the apertures
-    correlate then."""
-    by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in LAGS]
-    best = int(np.argmax(by_lag))
-    return float(LAGS[best]), by_lag[best]

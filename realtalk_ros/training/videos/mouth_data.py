@@ -77,16 +77,16 @@ class Builder:
             return stretch, track, clip_lag(track, timed)
 
         tracks = self.out / "tracks"
-        clips, self.report["left_out"], self.report["notes"] = for_each_video(
-            used, folder, tracks, landmarker, follow
-        )
-        people: dict[str, FilmedPerson] = {}
-        for path, (stretch, track, lag) in clips.items():
-            name = person_of(path, folder)
-            person = people.setdefault(name, FilmedPerson(name))
-            person.clips.append((stretch, track))
-            person.lags.append(lag)
-        return list(people.values())
+        results = for_each_video(used, folder, tracks, landmarker, follow)
+        self.report |= {"left_out": results.left_out, "notes": results.notes}
+        return [
+            FilmedPerson(
+                name,
+                [(stretch, track) for stretch, track, _ in clips],
+                [lag for *_, lag in clips],
+            )
+            for name, clips in results.by_person(folder).items()
+        ]
 
     def write_people(self, people: list[FilmedPerson]) -> mouth_targets.MouthRegression:
         """Writes their files; returns what can be predicted of them.

@@ -18,17 +18,22 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
-from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS, LIP_MIDDLES, MOUTH_CORNERS
+from realtalk_ros.enroll.mediapipe_points import (
+    EYE_CORNERS,
+    LIP_MIDDLES,
+    MOUTH_CORNERS,
+    distance,
+    nose_off_middle,
+)
 from realtalk_ros.enroll.one_person import SeenFaces
 from realtalk_ros.enroll.video_reader import Clip
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.videos.video_files import track_path
 
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 FULL_CONFIDENCE = 60.0  # pixels between the outer corners of the eyes, from which 1 is given
 MAX_YAW = 0.25  # of the eyes' distance that the nose may be off their middle: some 30 degrees
-NOSE = 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class MouthTrack:
             if track.apart.shape != (2,):
                 raise ValueError("apart must hold 2 numbers")
         except Exception as error:  # it may be anything: no zip, no header, other arrays
-            raise RealTalkError(f"{path} is no track of a mouth ({error}): remove it") from error
+            raise RealTalkError(
+                f"{path} is no track of a mouth ({reason(error)}): remove it"
+            ) from error
         return track
 
 
@@ -77,17 +84,14 @@ def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
     if not large:
         return 0.0, 0.0, 0.0
     points = large[0].points
-    right, left = points[list(EYE_CORNERS)]
-    eyes = float(np.linalg.norm(left - right))
+    eyes = float(distance(points, EYE_CORNERS))
     if eyes <= 0:
         return 0.0, 0.0, 0.0
-    across = (left - right) / eyes
-    turn = abs(float((points[NOSE] - (left + right) / 2) @ across)) / eyes
-    sure = min(1.0, eyes / FULL_CONFIDENCE) if len(large) == 1 and turn < MAX_YAW else 0.0
+    facing = len(large) == 1 and nose_off_middle(points) < MAX_YAW
     aperture, width = (
-        float(np.linalg.norm(points[a] - points[b])) / eyes for a, b in (LIP_MIDDLES, MOUTH_CORNERS)
+        float(distance(points, pair)) / eyes for pair in (LIP_MIDDLES, MOUTH_CORNERS)
     )
-    return aperture, width, sure
+    return aperture, width, min(1.0, eyes / FULL_CONFIDENCE) if facing else 0.0
 
 
 def track_mouth(frames: Iterable[tuple[float, np.ndarray]], detector: FaceDetector) -> MouthTrack:

@@ -29,7 +29,7 @@ from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.talking_picture import first_accepted, seen_frames
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
-from realtalk_ros.training.videos.video_files import find_videos, person_of
+from realtalk_ros.training.videos.video_files import find_videos
 
 # What the network knows of the person: its name, and whether it is given identity and window.
 KNOWN = {
@@ -115,21 +115,16 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
         return measure(path, track, speaker, unknown, args.landmarker)
 
     folder = args.folder
-    rows, left_out, notes = for_each_video(
-        find_videos(folder), folder, args.tracks, args.landmarker, measured
-    )
-    videos: dict[str, list[dict[str, dict]]] = {}
-    for path, row in rows.items():
-        videos.setdefault(person_of(path, folder), []).append(row)
+    results = for_each_video(find_videos(folder), folder, args.tracks, args.landmarker, measured)
     people = {
         name: {known: talking_metrics.mean([video[known] for video in of]) for known in KNOWN}
-        for name, of in videos.items()
+        for name, of in results.by_person(folder).items()
     }
     return {
         "known": compare(list(people.values())),
         "people": people,
-        "left_out": left_out,
-        "notes": notes,
+        "left_out": results.left_out,
+        "notes": results.notes,
     }
 
 

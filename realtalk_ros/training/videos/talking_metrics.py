@@ -166,18 +166,26 @@ def opening_time(aperture: np.ndarray, time: np.ndarray, first: int) -> float | 
     return float(time[first] - time[first + later[0]]) if len(later) else None
 
 
+def best_lag(one: Curves, lags: np.ndarray = LAGS) -> tuple[float, float]:
+    """By how many of `lags`, s, the made mouth comes after the real one, and how well their
+    apertures correlate then."""
+    by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in lags]
+    best = int(np.argmax(by_lag))
+    return float(lags[best]), by_lag[best]
+
+
 def measure_clip(one: Curves) -> dict:
     """The figures of one clip; None for what it does not show."""
     made = one.made_at()
     heard, first = sound(one.loud), first_sound(one.loud)
-    by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in LAGS]
+    lag, at_lag = best_lag(one)
     report: dict = {
         "seconds": round(float(one.time[-1] - one.time[0]), 2),
         "aperture_r": correlation(one.real[0], made[0]),
         "width_r": correlation(one.real[1], made[1]),
         "loudness_r": correlation(one.real[0], one.loud),
-        "best_aperture_r": max(by_lag),
-        "lag_ms": round(1000 * float(LAGS[int(np.argmax(by_lag))])),
+        "best_aperture_r": at_lag,
+        "lag_ms": round(1000 * lag),
         "range": span(made[0]) / max(span(one.real[0]), 1e-9),
         "p95": float(np.percentile(made[0], HIGH) / max(np.percentile(one.real[0], HIGH), 1e-9)),
         "width_range": span(made[1]) / max(span(one.real[1]), 1e-9),

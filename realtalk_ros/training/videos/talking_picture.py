@@ -204,8 +204,7 @@ class PictureEvaluator:
     @torch.no_grad()
     def _compare(self, face: Seen, real: Seen, embed: bool) -> dict[str, float]:
         """COMPARED of two crops; `embed`: with their identity."""
-        eyes = real.points[list(mediapipe_points.EYE_CORNERS)]
-        unit = float(np.linalg.norm(np.subtract(*eyes))) / 100
+        unit = float(mediapipe_points.distance(real.points, mediapipe_points.EYE_CORNERS)) / 100
         apart = np.linalg.norm(face.points - real.points, axis=1) / unit
         figures = {
             "lmd": float(apart[MESH].mean()),

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.one_person import check_one_person
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line
 from realtalk_ros.training.videos import talking_metrics
-from realtalk_ros.training.videos.filmed_people import best_lag
+from realtalk_ros.training.videos.filmed_people import LAGS
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
-from realtalk_ros.training.videos.video_files import track_path
+from realtalk_ros.training.videos.video_files import person_of, track_path
 
 T = TypeVar("T")
 
@@ -31,11 +31,20 @@ class VideoResults(NamedTuple, Generic[T]):
     left_out: dict[str, str]
     notes: dict[str, str]
 
+    def by_person(self, folder: Path) -> dict[str, list[T]]:
+        """What was made of each person's videos; `folder` is theirs."""
+        people: dict[str, list[T]] = {}
+        for path, made in self.used.items():
+            people.setdefault(person_of(path, folder), []).append(made)
+        return people
+
 
 def in_step(track: MouthTrack, predicted: PredictedExpression) -> MouthTrack:
     """Shifted by as much as the sound is late, which is as the network's mouth tells."""
     one = talking_metrics.curves(track, predicted.weights, predicted.mel)
-    return replace(track, time=track.time + best_lag(one)[0]) if one else track
+    return (
+        replace(track, time=track.time + talking_metrics.best_lag(one, LAGS)[0]) if one else track
+    )
 
 
 def for_each_video(
@@ -46,9 +55,9 @@ def for_each_video(
     use: Callable[[Path, MouthTrack], T],
 ) -> VideoResults[T]:
     """What `use` makes of each video and its mouth's track. Videos are left out that have no track,
-    or show one person after another, or for which `use` raises RealTalkError or AudioError. Tracks
-    in `cache` are not made again. Raises RealTalkError if no video can be used, and where a track
-    is to be made and MediaPipe or its model is missing."""
+    or show one person after another, or for which `use` raises RealTalkError. Tracks in `cache` are
+    not made again. Raises RealTalkError if no video can be used, and where a track is to be made
+    and MediaPipe or its model is missing."""
     names = {path: str(path.relative_to(folder)) for path in videos}
     if not all(track_path(cache, name, path).is_file() for path, name in names.items()):
         FaceDetector(landmarker, video=True).close()
@@ -62,8 +71,8 @@ def for_each_video(
             used[path] = use(path, track)
             if found:
                 notes[name] = "; ".join(found)
-        except (RealTalkError, AudioError) as error:
-            left_out[name] = " ".join(str(error).split()).removeprefix(f"{path} ")
+        except RealTalkError as error:
+            left_out[name] = one_line(error).removeprefix(f"{path} ")
     if not used:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise RealTalkError(f"no video in {folder} can be used: {reasons}")
