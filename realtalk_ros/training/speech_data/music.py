@@ -16,7 +16,7 @@ from scipy import signal
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Speech
-from realtalk_ros.training.speech_data.waveform_augment import noise
+from realtalk_ros.training.speech_data.waveform_augment import noise, unit_power
 
 HUM_SHARE = 0.3  # of the recordings; the others are music
 KEYS = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))  # semitones: major, minor
@@ -117,10 +117,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (_bowed, _blown, _struck, _organ, _bell)
 HELD_OUT_INSTRUMENTS: tuple[Instrument, ...] = (_plucked, _modulated, _swept)
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x / max(float(x.std()), 1e-9))
-
-
 def hum(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) of the mains and what hangs on them: 50 or 60 Hz, up to 30 harmonics, of which the even
     ones prevail behind a rectifier; a drift in level, and hiss. Unit power."""
@@ -131,7 +127,7 @@ def hum(n: int, rng: np.random.Generator) -> np.ndarray:
     powers *= np.where(k % 2, rng.uniform(0.02, 1), 1)
     x = _harmonics(mains * t, mains, powers)
     x = x * (1 + rng.uniform(0, 0.3) * np.sin(2 * np.pi * rng.uniform(0.1, 3) * t))
-    return _unit(_unit(x) + rng.uniform(0, 0.3) * rng.standard_normal(n))
+    return unit_power(unit_power(x) + rng.uniform(0, 0.3) * rng.standard_normal(n))
 
 
 def _voice(
@@ -154,7 +150,7 @@ def _voice(
                 tone = play(LOWEST * 2 ** (octave + semitones / 12), t, rng)[: n - at]
                 out[at : at + len(tone)] += rng.uniform(0.4, 1) * tone
         at += int(SAMPLE_RATE * length)
-    return _unit(out) if out.any() else out
+    return unit_power(out)
 
 
 def _drums(n: int, beat: float, rng: np.random.Generator) -> np.ndarray:
@@ -175,7 +171,7 @@ def music(n: int, rng: np.random.Generator, instruments: tuple[Instrument, ...])
     x = np.zeros(n)
     for _ in range(int(rng.integers(1, 5))):
         x += rng.uniform(0.3, 1) * _voice(n, key, beat, instruments, rng)
-    return _unit(x + _drums(n, beat, rng) if rng.random() < 0.35 else x)
+    return unit_power(x + _drums(n, beat, rng) if rng.random() < 0.35 else x)
 
 
 def recordings(

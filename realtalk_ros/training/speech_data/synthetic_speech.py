@@ -15,7 +15,7 @@ from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Speech
 from realtalk_ros.training.speech_data.prompts import SENTENCES, pseudo_sentence, utterance
 from realtalk_ros.training.speech_data.tts_engines import FESTIVAL_VOICES, Festival, Flite, espeak
-from realtalk_ros.training.speech_data.waveform_augment import Sounds, noise
+from realtalk_ros.training.speech_data.waveform_augment import Sounds, noise, unit_power
 
 # espeak-ng's voices and the languages of the texts that they read. German and Greek are held out.
 ESPEAK_VOICES = {
@@ -104,7 +104,7 @@ def _hum(n: int, rng: np.random.Generator) -> np.ndarray:
         rng.uniform(0, 1) * np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k
         for k in range(1, int(rng.integers(2, 10)))
     )
-    return np.asarray(x / max(float(np.std(x)), 1e-9))
+    return unit_power(np.asarray(x))
 
 
 def _breaths(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +120,7 @@ def _breaths(n: int, rng: np.random.Generator) -> np.ndarray:
         shape = np.sin(np.pi * np.arange(length) / length) ** 2
         envelope[at : at + length] = shape[: n - at] * rng.uniform(0.3, 1)
         at += length + int(SAMPLE_RATE * rng.uniform(0.1, 1.5))
-    return np.asarray(x / max(float(x.std()), 1e-9) * envelope)
+    return unit_power(x) * envelope
 
 
 def _switched(n: int, rng: np.random.Generator) -> np.ndarray:

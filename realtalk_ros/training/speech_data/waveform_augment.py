@@ -82,7 +82,12 @@ def noise(n: int, rng: np.random.Generator, sounds: Sounds = ()) -> np.ndarray:
         clicks[rng.integers(0, n, max(1, int(n / SAMPLE_RATE * rng.uniform(1, 6))))] = 1
         ring = np.exp(-np.arange(800) / rng.uniform(20, 200)) * rng.standard_normal(800)
         x = 0.02 * x + 4 * signal.fftconvolve(clicks, ring)[:n]
-    return (x / max(x.std(), 1e-9)).astype(np.float32)
+    return unit_power(x).astype(np.float32)
+
+
+def unit_power(x: np.ndarray) -> np.ndarray:
+    """(n,) as loud as noise of a standard deviation of 1; silence stays silent."""
+    return np.asarray(x / max(float(x.std()), 1e-9))
 
 
 # --- voice ---
@@ -296,7 +301,7 @@ def _coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> np.nda
     spectrum = np.fft.rfft(rng.standard_normal(n))
     frequency = np.maximum(np.arange(len(spectrum)) / n, 30 / SAMPLE_RATE)
     x = np.fft.irfft(spectrum * frequency ** (-exponent / 2), n)
-    return x / max(x.std(), 1e-9)
+    return unit_power(x)
 
 
 def _music(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -315,7 +320,7 @@ def _music(n: int, rng: np.random.Generator) -> np.ndarray:
                         -local * rng.uniform(1, 6)
                     ) / harmonic  # fmt: skip
         at = end
-    return out / max(out.std(), 1e-9)
+    return unit_power(out)
 
 
 def _effects(n: int, rng: np.random.Generator, sounds: Sounds) -> np.ndarray:

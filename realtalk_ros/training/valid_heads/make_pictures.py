@@ -83,9 +83,9 @@ def shots(name: str, rng: np.random.Generator, moved: int | None = None) -> list
 
 def photograph(name: str, path: Path, folder: Path, args: argparse.Namespace) -> None:
     """All pictures of a person that lack in `folder`."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
     from realtalk_ros.training.valid_heads import studio
 
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     setting = studio.Setting.random(rng)
     wanted = shots(name, rng, args.expressions)
     lacking = [shot for shot in wanted if not (folder / shot.place).is_file()]

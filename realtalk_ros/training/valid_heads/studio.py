@@ -22,6 +22,7 @@ from realtalk_ros.training.valid_heads.glb import Model, Part
 from realtalk_ros.training.valid_heads.mouth_paint import painted
 
 DISTANCE = 1.5  # m, of the camera
+LIGHTS = 1.5  # m, of the lights
 FRAME = 0.28  # m, side of the picture at the eyes
 BELOW_EYES = 0.03  # m, of the picture's middle
 SCATTER = (0.0037, 0.0014, 0.0007)  # m, by which light travels below the skin (red, green, blue)
@@ -99,7 +100,7 @@ class Studio:
             mesh = self.things[name].data
             mesh.vertices.foreach_set("co", np.float32(part.moved(weights)).ravel())
             mesh.update()
-        # Not the head turns, but camera about it: the light turns with the head.
+        # The camera goes round a still head: in the picture the light turns with it.
         back = rotation_matrix(turn[0], -turn[1]) @ (0, 0, 1)
         place = looking(self.middle + DISTANCE * back, back)
         roll = np.eye(4)
@@ -153,8 +154,8 @@ def add_lights(setting: Setting, middle: np.ndarray) -> None:
     }
     for name, (yaw, pitch, size, colour, share) in places.items():
         back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-        energy = EXPOSED * share * 4 * np.pi * 1.5**2
-        add_light(name, middle + 1.5 * back, back, size=size, colour=colour, energy=energy)
+        energy = EXPOSED * share * 4 * np.pi * LIGHTS**2
+        add_light(name, middle + LIGHTS * back, back, size=size, colour=colour, energy=energy)
     surround(setting.surroundings, 1.0)
 
 
