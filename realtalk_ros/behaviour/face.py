@@ -77,8 +77,8 @@ class Face:
         self.listening = False
         self.watermark: Watermark | None = None  # drawn over every frame
         self._background: Background | None = None
-        self._target_emotion = np.zeros(arkit.COUNT, np.float32)
-        self._emotion = np.zeros(arkit.COUNT, np.float32)
+        self._target_emotion = arkit.weights()
+        self._emotion = arkit.weights()
         self._speech = 0.0  # how far the lips belong to speech, 0..1
         self._lips_moved = 0.0  # how far the lips have left where they rest, 0..1
         self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
@@ -171,7 +171,7 @@ class Face:
         shown = shown + avatar.parted_weights * np.float32(1 - self._lips_moved)
         # Of a broad smile at rest, half gives way to speech, or no lips would become round, and all
         # to an emotion that is no smile.
-        broad = np.zeros(arkit.COUNT, np.float32)
+        broad = arkit.weights()
         broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
         gives_way = max(0.5 * self._lips_moved, self._unsmiling())
         return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way)
@@ -212,7 +212,7 @@ class Face:
     def _listening_weights(self) -> np.ndarray:
         """What listening adds, (52,): raised brows and the beginning of a smile, which gives way to
         speech, so that lips close, and to emotions that are none."""
-        weights = np.zeros(arkit.COUNT, np.float32)
+        weights = arkit.weights()
         if not self._posture:
             return weights
         weights[_BROWS] = LISTENING_BROWS * self._posture

@@ -8,15 +8,7 @@ import math
 import numpy as np
 
 from realtalk_ros.easing import approached
-from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.eye_rotation import (
-    DOWNWARD,
-    EYE_PITCH,
-    EYE_YAW,
-    LEFTWARD,
-    RIGHTWARD,
-    UPWARD,
-)
+from realtalk_ros.face_model.eye_rotation import EYE_PITCH, EYE_YAW, gaze_weights
 
 HEAD_SHARE = 0.3  # of the angle, which the head takes (Freedman & Sparks 1997: eyes do most of it)
 MAX_HEAD_ANGLE = 0.12  # rad: a picture of a head cannot be turned farther
@@ -66,7 +58,4 @@ class Gaze:
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
         in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
         down, left = np.clip(in_head, -1, 1) * self.attention
-        weights = np.zeros(arkit.COUNT, np.float32)
-        weights[LEFTWARD if left > 0 else RIGHTWARD] = abs(left)
-        weights[UPWARD if down < 0 else DOWNWARD] = abs(down)
-        return weights, np.array([*self._head, 0.0], np.float32)
+        return gaze_weights(left, -down), np.array([*self._head, 0.0], np.float32)

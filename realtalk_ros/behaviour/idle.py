@@ -17,7 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.eye_rotation import DOWNWARD, LEFTWARD, RIGHTWARD, UPWARD
+from realtalk_ros.face_model.eye_rotation import gaze_weights
 
 # A lid closes faster than it opens.
 BLINK_CLOSE, BLINK_HOLD, BLINK_OPEN = 0.08, 0.04, 0.16  # s
@@ -45,11 +45,9 @@ class Idle:
     def weights(self, t: float, glance_gain: float = 1.0) -> np.ndarray:
         """ARKit weights (52,) at time `t`, s; only those of the eyes are not zero. `glance_gain`
         scales the glances, not the blinks."""
-        weights = np.zeros(arkit.COUNT, np.float32)
-        weights[_BLINK] = self._blink(t)
         right, up = (glance_gain * value for value in self._glance(t))
-        weights[RIGHTWARD if right > 0 else LEFTWARD] = abs(right)
-        weights[UPWARD if up > 0 else DOWNWARD] = abs(up)
+        weights = gaze_weights(-right, up)
+        weights[_BLINK] = self._blink(t)
         return weights
 
     def rotation(self, t: float) -> np.ndarray:

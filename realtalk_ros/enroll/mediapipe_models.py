@@ -121,7 +121,7 @@ def _points(marks: Any) -> np.ndarray:
 def _weights(shapes: Any) -> np.ndarray | None:
     if not shapes:
         return None
-    weights = np.zeros(arkit.COUNT, np.float32)
+    weights = arkit.weights()
     for shape in shapes:
         if shape.category_name in arkit.INDEX:  # all but "_neutral"
             weights[arkit.INDEX[shape.category_name]] = shape.score

@@ -68,7 +68,7 @@ class MeshTracker:
             who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
             identity, shown = who.identity, face_reader.refine_identity(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
-        still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
+        still = landmarks.load().points(arkit.weights(), identity)
         for k in seen.tolist():
             if k != before + 1:  # not from where the face was before it was lost
                 fitter = fit.Fitter(self._model, identity)

@@ -93,7 +93,7 @@ def from_examined(
     moved = np.linalg.norm(shown.points - rest.points, axis=1).max()
     if moved > OTHER_MOUTH * crop[2]:
         references.append(rest.crop)
-        weights.append(np.zeros(arkit.COUNT, np.float32))
+        weights.append(arkit.weights())
     resting = resting_landmarks(who.identity, at_rest.weights)
     return Enrolment(
         identity=identity,

@@ -17,6 +17,14 @@ LEFTWARD = arkit.indices("eyeLookOutLeft", "eyeLookInRight")
 UPWARD, DOWNWARD = arkit.indices("eyeLookUp"), arkit.indices("eyeLookDown")
 
 
+def gaze_weights(left: float, up: float) -> np.ndarray:
+    """(52,) ARKit weights of both eyes that look `left` (the subject's) and `up`, each -1 to 1."""
+    weights = arkit.weights()
+    weights[LEFTWARD if left > 0 else RIGHTWARD] = abs(left)
+    weights[UPWARD if up > 0 else DOWNWARD] = abs(up)
+    return weights
+
+
 def gaze_angles(weights: np.ndarray, side: str) -> tuple[float, float]:
     """(pitch, yaw) rad of one eyeball ("Left" or "Right") from its eyeLook* weights, as
     rotations.py defines them."""

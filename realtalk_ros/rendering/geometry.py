@@ -94,7 +94,7 @@ class Geometry:
         self.mouth = Mouth(identity, self._cameras, self._residuals, look, longer)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
         self._last_eyes: FrameEyes | None = None
-        rest = np.zeros(arkit.COUNT, np.float32)
+        rest = arkit.weights()
         at_rest = [self.target_landmarks(rest, t) for t in range(len(template_landmarks))]
         self._widths_at_rest = [width_at_rest(points) for points in at_rest]
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]

@@ -12,7 +12,7 @@ from realtalk_ros.face_model import arkit, landmarks
 
 def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
     """(68, 2): the landmarks of a resting face that looks straight ahead, in its own crop."""
-    shape = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
+    shape = landmarks.load().points(arkit.weights(), identity)
     x, y, side = landmarks.face_square(shape[:, :2])
     return (shape[:, :2] - (x, y)) / (side, -side) + 0.5
 

@@ -38,7 +38,6 @@ from realtalk_ros.training.portraits.skin_maps import (
     WHITE,
     SkinPainter,
 )
-from realtalk_ros.training.synthetic.cast import weights_of
 from realtalk_ros.training.synthetic.make_avatar import (
     REFERENCE_WEIGHTS,
     own_expressions,
@@ -56,15 +55,15 @@ DISTANCE = 150.0  # cm from the camera: that of a portrait lens, which keeps pro
 EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
 # The first is the template; the others are references, with ARKit weights beyond rest.
 EXPRESSIONS = {
-    "rest": np.zeros(arkit.COUNT, np.float32),
+    "rest": arkit.weights(),
     "parted": REFERENCE_WEIGHTS,
-    "ah": weights_of(jawOpen=0.52, mouthUpperUp=0.14, mouthLowerDown=0.22, mouthStretch=0.04),
-    "ee": weights_of(jawOpen=0.14, mouthSmile=0.34, mouthUpperUp=0.26, mouthLowerDown=0.34,
-                     mouthStretch=0.22),
-    "oo": weights_of(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
+    "ah": arkit.weights(jawOpen=0.52, mouthUpperUp=0.14, mouthLowerDown=0.22, mouthStretch=0.04),
+    "ee": arkit.weights(jawOpen=0.14, mouthSmile=0.34, mouthUpperUp=0.26, mouthLowerDown=0.34,
+                        mouthStretch=0.22),
+    "oo": arkit.weights(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
 }  # fmt: skip
 # And with shut eyes, of a drawing, whose lids are no skin that rendering/eyelids.py could paint.
-WITH_SHUT_EYES = {**EXPRESSIONS, "shut": weights_of(eyeBlink=1.0)}
+WITH_SHUT_EYES = {**EXPRESSIONS, "shut": arkit.weights(eyeBlink=1.0)}
 TEXTURES = (*SKINS, IRIS, WHITE)
 KNEE = 0.45  # linear light up to which the film is proportional
 GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from realtalk_ros.training.synthetic.cast import weights_of
+from realtalk_ros.face_model import arkit
 
 PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
 TEXTURED = (
@@ -139,8 +139,8 @@ MIRA = Sitter(
         "-14 72 -69 16 -44 12 0 -1 71 30 11 -3 -40 7 -33 50 0 5 58 -83 "
         "-5 -94 101 -3 53 -8 -29 25 22 -5 -55 9 24 12 -38 6 54 -9 19 28 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.14,
-                       eyeBlink=0.06, mouthClose=0.03),
+    resting=arkit.weights(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.14,
+                          eyeBlink=0.06, mouthClose=0.03),
     age=0.40, lines=0.7, old=0.22, mottle=0.85, blush=0.28, even=0.6, even_lids=0.8,
     lips=(184, 90, 92), lip_strength=0.75, eyeliner=0.5, brow_density=1.25, brow_thickness=0.72,
     brow_soft=0.5, brow_tail=0.45, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lashes=0.58,
@@ -162,8 +162,8 @@ SAMUEL = Sitter(
         "-26 43 -25 -5 -29 4 1 -21 23 2 39 2 -18 -6 -27 12 4 -18 -4 1 "
         "-10 -38 32 2 -7 2 -19 20 15 -5 -10 20 1 8 6 12 5 -3 1 -5 "
     ),
-    resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.08,
-                       eyeBlink=0.05, mouthClose=0.03),
+    resting=arkit.weights(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.08,
+                          eyeBlink=0.05, mouthClose=0.03),
     seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, even=0.9, lips=(128, 74, 70),
     lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.6,
     brow_thickness=1.15, brow_soft=0.75, iris=(0.58, 0.46, 0.36), eye_white=(0.53, 0.48, 0.44),
@@ -186,9 +186,9 @@ INES = Sitter(
         "-22 -77 42 78 52 9 230 0 19 86 -41 0 93 10 -5 176 5 230 -62 -230 "
         "-8 -115 218 -5 230 -7 -101 -14 141 1 -55 8 -38 15 82 5 -97 -13 -125 230 "
     ),
-    resting=weights_of(mouthSmile=0.28, mouthDimple=0.07, cheekSquint=0.22, eyeSquint=0.18,
-                       eyeBlink=0.13, browOuterUp=0.2, mouthClose=0.01, mouthRollUpper=0.12,
-                       mouthRollLower=0.12),
+    resting=arkit.weights(mouthSmile=0.28, mouthDimple=0.07, cheekSquint=0.22, eyeSquint=0.18,
+                          eyeBlink=0.13, browOuterUp=0.2, mouthClose=0.01, mouthRollUpper=0.12,
+                          mouthRollLower=0.12),
     teeth=(242, 222, 198),
     seed=5, age=0.9, old=0.85, skin=(220, 180, 161), mottle=0.9, blush=0.22, even=0.5,
     even_lids=0.6, throat=0.0, lips=(188, 106, 102), lip_strength=0.66, thin_lips=0.25,
@@ -213,8 +213,8 @@ KENJI = Sitter(
         "-11 10 -25 -57 -35 -5 29 -13 3 26 15 4 -45 9 -19 -8 15 -8 37 -17 "
         "-1 -8 29 8 20 20 8 -2 5 14 -3 4 -9 -17 13 -5 1 3 -26 -17 "
     ),
-    resting=weights_of(mouthSmile=0.25, mouthDimple=0.08, cheekSquint=0.24, eyeSquint=0.16,
-                       mouthClose=0.03),
+    resting=arkit.weights(mouthSmile=0.25, mouthDimple=0.08, cheekSquint=0.24, eyeSquint=0.16,
+                          mouthClose=0.03),
     teeth=(242, 228, 208),
     seed=7, age=0.8, lines=0.62, old=0.45, mature=1.4, stubble=0.85, skin=(208, 162, 134),
     mottle=0.75, blush=0.14, lips=(156, 102, 94), lip_strength=0.5, eyeliner=0.12,
@@ -238,8 +238,8 @@ ANDROID = Sitter(
         "-1 61 -37 53 26 0 -4 1 4 45 -38 0 43 0 5 36 -1 -15 -12 -47 "
         "0 -21 2 0 46 -1 -37 -7 43 0 -17 -1 21 -1 17 0 51 0 27 49 "
     ),
-    resting=weights_of(mouthSmile=0.50, mouthDimple=0.08, cheekSquint=0.05,
-                       browOuterUp=0.1, jawOpen=0.035),
+    resting=arkit.weights(mouthSmile=0.50, mouthDimple=0.08, cheekSquint=0.05,
+                          browOuterUp=0.1, jawOpen=0.035),
     teeth=(11, 15, 18),  # it has none: as dark as the inside of its mouth
     seed=3, kind=ROBOT, exposure=-1.65, contrast=0.25, broad=0.92,
     backdrop=((112, 132, 148), (36, 46, 56)),
@@ -257,9 +257,9 @@ PIA = Sitter(
         "-2 135 -89 148 99 -3 96 3 133 49 -134 1 155 1 139 27 -2 62 -65 -216 "
         "-1 19 -36 0 89 -3 -42 84 104 0 -24 -4 57 -4 110 2 126 0 184 156 "
     ),
-    resting=weights_of(mouthSmile=0.27, cheekSquint=0.25,
-                       eyeSquint=0.35,
-                       browOuterUp=0.1, jawOpen=0.035),
+    resting=arkit.weights(mouthSmile=0.27, cheekSquint=0.25,
+                          eyeSquint=0.35,
+                          browOuterUp=0.1, jawOpen=0.035),
     kind=DRAWING, backdrop=((206, 232, 226), (168, 208, 204)),
     temperament={"blink_rate": 20, "fixation": 1.2, "saccade_size": 0.1, "breath_rate": 17,
                  "head_motion": 1.3, "head_tempo": 1.4, "brow_motion": 3.0, "cheek_motion": 0.8,

@@ -31,9 +31,7 @@ def ambient_occlusion(gl: moderngl.Context, kit: FaceKit, kinds: np.ndarray) -> 
 
     `kinds` (V,) are those of `head_mesh.vertex_kinds`.
     """
-    weights = np.zeros(arkit.COUNT, np.float32)
-    weights[arkit.INDEX["jawOpen"]] = 0.25
-    vertices = kit.deform(kit.mean, weights)
+    vertices = kit.deform(kit.mean, arkit.weights(jawOpen=0.25))
     normals = kit.normals(vertices)
     program = gl.program(DEPTH_VERTEX, shaders.DEPTH_FRAGMENT)
     skin = kit.triangles[kinds[kit.triangles[:, 0]] == SKIN].astype(np.int32)

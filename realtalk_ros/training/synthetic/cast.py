@@ -18,7 +18,6 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import BROWS, CHIN, EYES
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import clothing
-from realtalk_ros.training.synthetic.random_expressions import add_weight
 from realtalk_ros.training.synthetic.random_people import Person, make_appearance
 from realtalk_ros.training.synthetic.scene import Light
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
@@ -28,19 +27,11 @@ DISTANCE = 75.0  # cm from the camera
 STRANDS = 30000  # hairs
 
 
-def weights_of(**named: float) -> np.ndarray:
-    """(52,) from ARKit names, or names without Left/Right for both sides."""
-    weights = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        add_weight(weights, name, value)
-    return weights
-
-
 # The resting face has the beginning of a smile.
-RESTING = weights_of(
+RESTING = arkit.weights(
     mouthClose=0.02, mouthSmile=0.22, mouthDimple=0.05, cheekSquint=0.12, eyeSquint=0.05
 )
-CALM = weights_of(mouthSmile=0.12, mouthDimple=0.04, cheekSquint=0.06)
+CALM = arkit.weights(mouthSmile=0.12, mouthDimple=0.04, cheekSquint=0.06)
 
 
 def delicate(kit: FaceKit, identity: np.ndarray) -> np.ndarray:

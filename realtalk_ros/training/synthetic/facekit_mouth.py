@@ -102,6 +102,5 @@ def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.
 
 def lip_rings(kit: FaceKit) -> np.ndarray:
     """(R, 2, HALF) vertices, from the person's right corner to the left, upper and lower half."""
-    wide = np.zeros(arkit.COUNT, np.float32)
-    wide[arkit.INDEX["jawOpen"]] = 0.6  # closed lips would not tell the upper one
+    wide = arkit.weights(jawOpen=0.6)  # closed lips would not tell the upper one
     return mesh_rings.around(kit, INNER_LIPS, kit.deform(kit.mean, wide), RINGS, HALF)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, one_line
 from realtalk_ros.training.synthetic import head_shaders, layer_shaders, shaders
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def create_context() -> moderngl.Context:
         return moderngl.create_standalone_context(backend="egl")
     except Exception as error:  # moderngl raises plain Exception when there is no EGL
         raise RealTalkError(
-            f"no off-screen OpenGL ({error}): install moderngl and, on Debian or Ubuntu, "
+            f"no off-screen OpenGL ({one_line(error)}): install moderngl and, on Debian or Ubuntu, "
             "libegl1 and libgl1-mesa-dri"
         ) from error
 

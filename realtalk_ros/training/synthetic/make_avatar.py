@@ -33,7 +33,7 @@ from realtalk_ros.training.common.group_layout import (
     REFERENCES,
     write_shard,
 )
-from realtalk_ros.training.synthetic.cast import DISTANCE, PEOPLE, weights_of
+from realtalk_ros.training.synthetic.cast import DISTANCE, PEOPLE
 from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import random_expression
@@ -48,9 +48,9 @@ TEMPLATES = 36
 PER_SHARD = 20  # training groups in a file
 CAST = Path("runs/faces/cast")  # folder of training groups of avatars
 MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
-TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
+TEMPLATE_WEIGHTS = arkit.weights()
 # The reference image shows teeth and tongue: no template has their colours.
-REFERENCE_WEIGHTS = weights_of(
+REFERENCE_WEIGHTS = arkit.weights(
     jawOpen=0.32, mouthUpperUp=0.28, mouthLowerDown=0.25, mouthSmile=0.18, mouthStretch=0.06
 )
 
@@ -264,7 +264,7 @@ def run(args: argparse.Namespace) -> None:
 def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
     """One frame and, beside it, the enlarged face of the reference image."""
     view, (x, y, side) = frame_view(renderer.kit, person.neutral)
-    frame = renderer.render(weights_of(mouthSmile=0.12), view, person.light)
+    frame = renderer.render(arkit.weights(mouthSmile=0.12), view, person.light)
     reference = renderer.render(REFERENCE_WEIGHTS, view, person.light)
     face = reference[y : y + side, x : x + side]
     face = cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)

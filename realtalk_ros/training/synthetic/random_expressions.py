@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.eye_rotation import gaze_weights
 
 # Mouth poses of speech, roughly by viseme; each is scaled and mixed.
 MOUTH_POSES: tuple[dict[str, float], ...] = (
@@ -53,7 +54,7 @@ def random_mouth(weights: np.ndarray, rng: np.random.Generator) -> None:
 
 def random_expression(rng: np.random.Generator) -> np.ndarray:
     """(52,) float32 weights: speech-like mouths, blinks, gaze, brows, and sparse anything."""
-    weights = np.zeros(arkit.COUNT, np.float32)
+    weights = arkit.weights()
     if rng.random() < 0.88:
         random_mouth(weights, rng)
     if rng.random() < 0.35:
@@ -70,8 +71,8 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
     elif blink < 0.48:
         add_weight(weights, "eyeSquint", rng.uniform(0.2, 0.9))
     if rng.random() < 0.5:
-        look_x, look_y = rng.normal(0, 0.3, 2)
-        add_gaze(weights, look_x, look_y * 0.7)
+        left, up = rng.normal(0, 0.3, 2)
+        weights += gaze_weights(left, up * 0.7)
     if rng.random() < 0.45:
         for name in rng.choice(
             ("browDown", "browInnerUp", "browOuterUp"), rng.integers(1, 3), replace=False
@@ -92,18 +93,9 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
     return np.clip(weights, 0, 1)
 
 
-def add_gaze(weights: np.ndarray, x: float, y: float) -> None:
-    """Both eyes to x (to the subject's left) and y (up), in units of the eyeLook weights."""
-    for name, value in (("eyeLookOutLeft", x), ("eyeLookInRight", x), ("eyeLookInLeft", -x),
-                        ("eyeLookOutRight", -x), ("eyeLookUpLeft", y), ("eyeLookUpRight", y),
-                        ("eyeLookDownLeft", -y), ("eyeLookDownRight", -y)):  # fmt: skip
-        weights[arkit.INDEX[name]] += max(value, 0.0)
-
-
 def neutral_expression(rng: np.random.Generator) -> np.ndarray:
     """(52,): a face at rest, eyes open; what template frames show."""
-    weights = np.zeros(arkit.COUNT, np.float32)
-    add_gaze(weights, rng.normal(0, 0.05), rng.normal(0, 0.04))
+    weights = gaze_weights(rng.normal(0, 0.05), rng.normal(0, 0.04))
     add_weight(weights, "mouthSmile", abs(rng.normal(0, 0.06)))
     add_weight(weights, "eyeBlink", abs(rng.normal(0, 0.03)))
     weights[arkit.INDEX["jawOpen"]] = abs(rng.normal(0, 0.02))

@@ -40,7 +40,7 @@ class Person:
     distance: float
     traits: Traits
     # (52,): what of the face model's expressions `neutral` is, beside the identity.
-    resting: np.ndarray = field(default_factory=lambda: np.zeros(arkit.COUNT, np.float32))
+    resting: np.ndarray = field(default_factory=arkit.weights)
 
 
 def random_traits(rng: np.random.Generator) -> Traits:
@@ -132,7 +132,7 @@ def make_appearance(
         iris_size=rng.uniform(0.57, 0.64),
         sclera=np.array([0.82, 0.80, 0.78]) * rng.uniform(0.8, 1.02),
         teeth=np.array([0.80, 0.77 * (0.5 + 0.5 * warm), 0.72 * warm]) * rng.uniform(0.75, 1.05),
-        gums=np.array([0.5, 0.17, 0.16]) * rng.uniform(0.6, 1.2),
+        gums=GUMS * rng.uniform(0.6, 1.2),
         lash=np.minimum(np.asarray(traits.hair_colour) * 0.4, 0.03),
         lash_alpha=0.3 + 0.7 * traits.lashes,
         scatter=float(np.interp(traits.tone, [0, 1], [1.0, 0.55])), gloss=traits.shine,

@@ -57,15 +57,19 @@ class View:
 
     def pixels(self, points: np.ndarray, size: int) -> np.ndarray:
         """(n, 2) x right, y down of head-space points (n, 3) that turn rigidly with the head."""
-        world = points @ self.pose()[:3, :3].T + self.pose()[:3, 3]
-        clip = np.c_[world, np.ones(len(world))] @ self.projection().T
+        clip = np.c_[self._in_world(points), np.ones(len(points))] @ self.projection().T
         ndc = clip[:, :2] / clip[:, 3:4]
         return np.stack([(ndc[:, 0] + 1) / 2, (1 - ndc[:, 1]) / 2], 1) * size
 
     def plane(self, points: np.ndarray) -> np.ndarray:
         """(n, 2) cm: where head-space points appear in the crop plane (z = 0)."""
-        world = points @ self.pose()[:3, :3].T + self.pose()[:3, 3]
+        world = self._in_world(points)
         return world[:, :2] * (self.distance / (self.distance - world[:, 2:3]))
+
+    def _in_world(self, points: np.ndarray) -> np.ndarray:
+        """(n, 3) of head-space points (n, 3)."""
+        pose = self.pose()
+        return points @ pose[:3, :3].T + pose[:3, 3]
 
 
 def light_matrix(direction: np.ndarray) -> np.ndarray:

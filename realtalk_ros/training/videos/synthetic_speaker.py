@@ -131,7 +131,7 @@ def test_groups(
 ) -> list[dict[str, np.ndarray]]:
     """Groups in poses of `shown`, with expressions of `weights`; the template is at rest."""
     rng, groups = np.random.default_rng([seed, 6]), []
-    rest = np.zeros(arkit.COUNT, np.float32)
+    rest = arkit.weights()
 
     def random_view() -> View:
         return make_avatar.cropped(shown[int(rng.integers(len(shown)))])
