@@ -39,6 +39,7 @@ LIKENESS = "compositeWithTrainedAlgorithmicMedia"  # of a real person
 SYNTHETIC = "compositeSynthetic"  # of no real person
 # Terms under which a picture made here can be published at all: a network drew part of it.
 SOURCE_TYPES = (LIKENESS, SYNTHETIC, "trainedAlgorithmicMedia")
+SUFFIXES = (".png", ".jpg", ".jpeg")  # of pictures that are written
 MAX_CONSENT = 500  # characters
 MAX_XMP = 60_000  # bytes; a JPEG segment has room for 65,502
 
@@ -179,7 +180,7 @@ def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None
     import cv2  # late, as in image_decoding.py
 
     suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg"):
+    if suffix not in SUFFIXES:
         raise RealTalkError(f"cannot write {path}: give a name that ends in .png or .jpg")
     data = cv2.imencode(suffix, image)[1]
     if suffix == ".png":

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -24,17 +23,15 @@ from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.fit import require_scipy
 from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS, distance
-from realtalk_ros.enroll.photo_checks import SUFFIXES, find_face, photographs, read_picture
+from realtalk_ros.enroll.photo_checks import find_face, photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import heads, line
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.whole_files import check_can_write
 
 SHOWN = ("rest", "ah", "m", "smile", "blink")  # beside the photograph, on the sheet
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 80]  # of a sheet that is a JPEG
 # Figure: column of the table, and its format.
 COLUMNS = {
     "seconds": ("s", "6.1f"),
@@ -68,9 +65,7 @@ def run(args: argparse.Namespace) -> None:
     require_scipy()
     paths = photographs(args.folder)
     if args.sheet is not None:
-        if args.sheet.suffix.lower() not in SUFFIXES:
-            raise RealTalkError(f"--sheet {args.sheet}: give a name that ends in .png or .jpg")
-        check_can_write(args.sheet, "--sheet")
+        contact_sheet.check_path(args.sheet)
     embedding, lacking = FaceEmbedding.if_installed()
     rows: dict[str, dict[str, Any]] = {}
     pictures: dict[str, list[np.ndarray]] = {}
@@ -87,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         warn("evaluate avatars", lacking)
     if args.sheet is not None and pictures:
         sheet = contact_sheet.table(pictures.items(), ("photo", *SHOWN))
-        cv2.imwrite(str(args.sheet), sheet, QUALITY)
+        contact_sheet.save(args.sheet, sheet)
 
 
 def evaluate(

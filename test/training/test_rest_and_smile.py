@@ -70,6 +70,14 @@ def test_two_people_are_no_pair(tmp_path, monkeypatch):
         read_pair(tmp_path / "a.png", tmp_path / "b.png", None)
 
 
+@pytest.mark.parametrize("command", [("smiles", ".", "."), ("renderer",)])
+@pytest.mark.parametrize("sheet, word", [("a.gif", ".png"), ("nowhere/a.png", "make the folder")])
+def test_a_sheet_that_cannot_be_is_refused_before_the_work(capsys, command, sheet, word):
+    assert main(["evaluate", *command, "--sheet", sheet]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1 and word in complaint
+
+
 def test_smiles_without_dlib_are_measured_with_a_warning(tmp_path, monkeypatch, capsys):
     pictures = [np.zeros((256, 256, 3), np.uint8)] * 2
     for name, value in (

@@ -36,6 +36,12 @@ def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     return (np.vstack([after, [0, 0, 1]]) @ np.vstack([before, [0, 0, 1]]))[:2]
 
 
+def from_middles(affine: np.ndarray) -> np.ndarray:
+    """(2, 3) of pixels that are counted from the middle of the first one, as OpenCV does, for a map
+    of pixels that are counted from its corner, as landmarks are."""
+    return np.column_stack([affine[:, :2], affine[:, 2] + affine[:, :2] @ (0.5, 0.5) - 0.5])
+
+
 def transform(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Points (n, 2) under an affine map (2, 3)."""
     return points @ affine[:, :2].T + affine[:, 2]

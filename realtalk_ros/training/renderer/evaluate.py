@@ -53,6 +53,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES, LIPS
+from realtalk_ros.output import contact_sheet
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
@@ -237,12 +238,13 @@ def write_sheet(render: Render, dataset: FaceDataset, path: Path) -> None:
             rendered += list(render(reference, images[template], prior, weights[pose])[0])
         lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
         lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
-    if not cv2.imwrite(str(path), np.concatenate(lines)):
-        raise RealTalkError(f"cannot write {path}: give a .png in a folder that exists")
+    contact_sheet.save(path, np.concatenate(lines))
 
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate renderer`."""
+    if args.sheet is not None:
+        contact_sheet.check_path(args.sheet)
     torch.set_num_threads(args.threads)
     dataset = FaceDataset(args.data / "val")
     if not len(dataset):

@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import FaceDetector
@@ -45,12 +46,14 @@ from realtalk_ros.enroll.photo_checks import photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYE_CORNERS, LIPS, MOUTH_LEFT, MOUTH_RIGHT
+from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.console import warn
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.training.common.affine_maps import compose
+from realtalk_ros.training.common.affine_maps import compose, from_middles
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.evaluate import print_figures
+from realtalk_ros.training.renderer.image_metrics import box_of
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.renderer.rest_and_smile import (
     SMILE,
@@ -62,7 +65,6 @@ from realtalk_ros.training.renderer.rest_and_smile import (
 )
 
 OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
-MARGIN = 8  # pixels around the lips
 BELOW_EYES = 0.12  # of the height from the eyes to the mouth: where the cheeks' box begins
 CELL = (160, 96)  # pixels; the boxes of the lips are compared at this size
 PAIRS_A_ROW = 6  # on the sheet
@@ -89,6 +91,8 @@ class Smile:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate smiles`."""
+    if args.sheet is not None:
+        contact_sheet.check_path(args.sheet)
     lpips, smiles, cells = Lpips(), {}, []
     embedding, lacking = FaceEmbedding.if_installed()
     paths = pairs_by_name(photographs(args.neutral), photographs(args.smiling))
@@ -136,10 +140,8 @@ def draw_smile(neutral: Avatar, pair: Pair, models: Path | None) -> np.ndarray:
     image = renderer.render(pair.weights[SMILE], 0)
     to_crop = cv2.invertAffineTransform(from_square(middle_and_side(neutral.crop)))
     into_frame = compose(pair.maps[SMILE], to_crop)
-    # The fits count from a pixel's corner, OpenCV from its middle.
-    into_frame[:, 2] += into_frame[:, :2] @ (0.5, 0.5) - 0.5
     size = pair.photographs[SMILE].image.shape[1::-1]
-    return cv2.warpAffine(image, into_frame, size, flags=cv2.INTER_CUBIC)
+    return cv2.warpAffine(image, from_middles(into_frame), size, flags=cv2.INTER_CUBIC)
 
 
 def face_crops(frame: np.ndarray, smiling: Avatar) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,8 +171,7 @@ def distance(
 def lip_box(avatar: Avatar) -> tuple[slice, slice]:
     """Rows and columns of the lips in an avatar's (first) reference image."""
     assert avatar.reference_landmarks is not None
-    lips = avatar.reference_landmarks[0][LIPS]
-    return rows_and_columns(lips.min(0) - MARGIN, lips.max(0) + MARGIN)
+    return box_of(avatar.reference_landmarks[0][LIPS], CROP_SIZE)
 
 
 def cheek_box(avatar: Avatar) -> tuple[slice, slice]:
@@ -240,9 +241,7 @@ def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
 
 
 def write_sheet(cells: list[np.ndarray], path: Path) -> None:
-    """Raises RealTalkError where it cannot be written."""
     empty = [np.zeros_like(cells[0])] * (-len(cells) % PAIRS_A_ROW)
     cells = [*cells, *empty]
     rows = [np.hstack(cells[k : k + PAIRS_A_ROW]) for k in range(0, len(cells), PAIRS_A_ROW)]
-    if not cv2.imwrite(str(path), np.vstack(rows)):
-        raise RealTalkError(f"cannot write {path}: give a .png in a folder that exists")
+    contact_sheet.save(path, np.vstack(rows))

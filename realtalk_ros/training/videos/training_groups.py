@@ -45,6 +45,7 @@ from realtalk_ros.face_model.landmarks import (
 from realtalk_ros.face_model.rotations import swap_track_order
 from realtalk_ros.training.common.affine_maps import (
     compose,
+    from_middles,
     random_crop,
     similarity_transform,
     transform,
@@ -168,12 +169,9 @@ def extract_patch(image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
 
 def warp(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """(CROP_SIZE, CROP_SIZE, 3): the picture under an affine map (2, 3)."""
-    # Landmarks count from a pixel's corner, OpenCV from its middle.
-    shift = affine[:, 2] + 0.5 * affine[:, :2].sum(1) - 0.5
-    affine = np.column_stack([affine[:, :2], shift])
     return cv2.warpAffine(
         image,
-        affine,
+        from_middles(affine),
         (CROP_SIZE, CROP_SIZE),
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
