@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_RATE
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
@@ -170,11 +170,15 @@ def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
     return np.convolve(np.pad(x, n // 2, mode="edge"), window / window.sum(), "valid")
 
 
+def loudness(mel: np.ndarray) -> np.ndarray:
+    """(m, 80) log-mel -> (m // 2,) at 50 Hz: its mean from 0.1 to 4 kHz."""
+    frames = mel[: len(mel) // MEL_STEP * MEL_STEP, 4:60].astype(np.float32).mean(1)
+    return np.asarray(frames.reshape(-1, MEL_STEP).mean(1))
+
+
 def accents(mel: np.ndarray) -> np.ndarray:
     """(m, 80) log-mel -> (m // 2,) 0..1 at 50 Hz: how much louder it is than just before."""
-    loud = (
-        mel[: len(mel) // 2 * 2, 4:60].astype(np.float32).mean(axis=1).reshape(-1, 2).mean(axis=1)
-    )
+    loud = loudness(mel)
     if len(loud) == 0:
         return loud
     slow = np.empty_like(loud)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.enroll import mediapipe_points
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.mediapipe_points import LANDMARK, LIP_MIDDLES, LIPS
 
@@ -45,5 +46,4 @@ def distance(a: np.ndarray | None, b: np.ndarray | None) -> float:
 def opening(points: np.ndarray | None) -> float:
     if points is None:
         return np.nan
-    upper, lower = LIP_MIDDLES
-    return float(np.linalg.norm(points[upper] - points[lower]))
+    return float(mediapipe_points.distance(points, LIP_MIDDLES))

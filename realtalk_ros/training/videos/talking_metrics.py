@@ -16,6 +16,7 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import landmarks, lips
 from realtalk_ros.face_model.landmarks import EYE_CORNERS
+from realtalk_ros.training.expression.coarticulation import loudness
 from realtalk_ros.training.expression.metrics import correlation, runs
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment
@@ -76,11 +77,6 @@ class PhoneRow(NamedTuple):
     made: float
     real_width: float
     made_width: float
-
-
-def loudness(mel: np.ndarray) -> np.ndarray:
-    """(m, 80) log-mel -> (m // 2,)."""
-    return np.asarray(mel[: len(mel) // 2 * 2, 4:60].mean(1).reshape(-1, 2).mean(1))
 
 
 def aperture_of(weights: np.ndarray) -> np.ndarray:
