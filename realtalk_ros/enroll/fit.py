@@ -85,11 +85,13 @@ class Pose:
         return turned[..., :2] * nearer * (1, -1) + (self.x, self.y)
 
     def vector(self) -> np.ndarray:
+        """(6,): all but the distance, the scale as its logarithm."""
         return np.array(
             [self.pitch, self.yaw, self.roll, self.x, self.y, np.log(self.scale)], np.float64
         )
 
     def moved(self, vector: np.ndarray) -> Pose:
+        """The pose of that `vector`, at the same distance."""
         pitch, yaw, roll, x, y, scale = (float(v) for v in vector)
         turned = replace(self, pitch=pitch, yaw=yaw, roll=roll)
         return replace(turned, x=x, y=y, scale=float(np.exp(scale)))
@@ -269,6 +271,9 @@ class Fitter:
     def refine(
         self, found: np.ndarray, weights: np.ndarray, pose: Pose, steps: int
     ) -> tuple[np.ndarray, Pose, float]:
+        """Weights (52,) and pose nearer to landmarks (P, 2) after Gauss-Newton steps from those
+        given, and their error as in Fit. In each step the weights are found first, from 0 to 1,
+        free of what a change of the pose could explain; then the pose by what they leave."""
         from scipy.optimize import nnls
 
         for _ in range(steps):
