@@ -23,6 +23,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import (
     build,
     corpora,
+    fetch,
     synthetic_speech,
     waveform_augment,
 )
@@ -333,3 +334,14 @@ def test_threads_take_turns_with_espeak():
     with ThreadPoolExecutor(4) as pool:
         for number, length in enumerate(pool.map(counted, range(20))):
             assert length == pytest.approx(alone[number % 2], rel=0.03)  # never quite the same
+
+
+def test_packages_that_were_unpacked_by_hand_need_no_tools_of_debian(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch.shutil, "which", lambda name: None)
+    first, *others = corpora.PACKAGES
+    for name in (*corpora.REPOSITORIES, *others):
+        (tmp_path / name).mkdir()
+    with pytest.raises(RealTalkError, match="--fetch needs Debian's"):
+        fetch.fetch(tmp_path)
+    (tmp_path / first).mkdir()
+    fetch.fetch(tmp_path)

@@ -16,14 +16,14 @@ def fetch(root: Path) -> None:
     for name, address in REPOSITORIES.items():
         if not (root / name).is_dir():
             _clone(address, root / name)
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+    lacking = [package for package in PACKAGES if not (root / package).is_dir()]
+    if lacking and not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise RealTalkError("--fetch needs Debian's apt-get and dpkg-deb: unpack the packages of "
                             "docs/data.md yourself and give --packages")  # fmt: skip
     downloads = root / "dl"
     downloads.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
-        if not (root / package).is_dir():
-            _unpack(package, downloads, root / package)
+    for package in lacking:
+        _unpack(package, downloads, root / package)
 
 
 def _clone(address: str, folder: Path) -> None:
