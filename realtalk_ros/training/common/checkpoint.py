@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -19,7 +21,18 @@ def save(contents: dict, path: Path) -> None:
 
 
 def load(path: Path, device: str = "cpu") -> dict:
-    return torch.load(path, map_location=device, weights_only=True)
+    """What `save` wrote. Raises RealTalkError for a file of anything else, OSError for one that
+    cannot be opened."""
+    with open(path, "rb") as file:
+        try:
+            return torch.load(file, map_location=device, weights_only=True)
+        except (EOFError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            if isinstance(error, RuntimeError) and zipfile.is_zipfile(path):
+                raise  # the file is whole: it is the device that fails
+            raise RealTalkError(
+                f"{path} is no checkpoint of a training, or a part of one: give another, or "
+                "delete it"
+            ) from error
 
 
 def load_weights(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:
