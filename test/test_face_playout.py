@@ -117,6 +117,35 @@ def test_speech_that_is_sent_ahead_is_heard_whole_after_speech_that_came_late():
     assert_whole(simulation, pcm)
 
 
+@pytest.mark.parametrize("fps", [12, 25, 50])
+@pytest.mark.parametrize("phase", [0.0, 0.01, 0.03])
+def test_the_first_words_of_live_speech_have_lips_after_speech_that_was_sent_ahead(phase, fps):
+    """That had left no delay, and live speech needs one."""
+    simulation = Simulation(fps)
+    simulation.talk(1.0, 1.0)
+    assert simulation.playout.status()["delay_ms"] == 0
+    begin = BEGIN + 10 + phase
+    pcm = simulation.talk(2.0, 0.0, begin=begin)
+    assert_whole(simulation, pcm)
+    lips = [(when, f.time) for when, f in simulation.shown if f.utterance]
+    # Frames of the time before the first chunk came, at the end of its sound, are shown already.
+    assert lips[0][1] - begin < CHUNK + 2 / fps
+    assert lips[0][0] - simulation.heard[0][0] < CHUNK + 2 / fps + 0.01
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.5])
+def test_neither_face_nor_sound_waits_for_ever_for_expressions_that_do_not_come(latency):
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(latency)
+    sound = ScheduledChunk(np.ones(RATE, np.float32), RATE, BEGIN, "a")
+    simulation.playout.push_audio(sound, 0.0)
+    while simulation.now < BEGIN + 6:
+        simulation.step()
+    assert np.diff([when for when, _ in simulation.shown]).max() < 1.2
+    assert simulation.playout.status()["queued_sound"] == 0
+    assert_whole(simulation, simulation.talk(1.0, 0.3, begin=BEGIN + 10))
+
+
 @pytest.mark.parametrize("lead", [0.0, 0.3])
 @pytest.mark.parametrize("fps", [2, 5, 8])
 def test_sound_that_waits_for_the_first_frame_of_a_slow_face_is_whole(fps, lead):

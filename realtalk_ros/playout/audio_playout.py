@@ -62,6 +62,11 @@ class AudioPlayout:
         """Whether audio from `start` on goes on where the audio received so far ends."""
         return self._end is not None and abs(start - self._end) <= JOINT
 
+    @property
+    def unexpressed(self) -> float | None:
+        """When sound begins that waits for its first expression, s; None if none waits."""
+        return self._segment if self._held and not self._confirmed else None
+
     def confirm(self, time: float, now: float = -math.inf) -> None:
         """An expression for `time` has come at `now`, so audio that waits for the first expression
         of its segment need not wait any longer."""

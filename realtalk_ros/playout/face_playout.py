@@ -113,6 +113,8 @@ class FacePlayout:
         """A frame to render now, or None; and how long, s, until the next one."""
         with self._lock:
             now = self._now()
+            if (begin := self._audio.unexpressed) is not None:
+                self._frames.wait_for(begin, now)
             frame = self._frames.tick(now)
             return frame, self._frames.next_due(now) - now
 

@@ -127,6 +127,13 @@ class JitterBuffer:
         if self._frame_time is not None:
             self._frame_time = max(self._frame_time, (self._frame_at(now) - 1) / self.fps)
 
+    def wait_for(self, time: float, now: float) -> None:
+        """The expressions of sound of `time` have not come: the face stands still before it."""
+        frame = math.ceil(time * self.fps - ROUNDING)
+        if self._frame_time is not None:
+            frame = max(frame, round(self._frame_time * self.fps) + 1)
+        self.delay.wait(now - (frame - ROUNDING) / self.fps)
+
     def tick(self, now: float) -> DueFrame | None:
         """The next frame if it is due within `lead` of `now`, s, or None."""
         elapsed = 0.0 if self._last_tick is None else min(0.1, max(0.0, now - self._last_tick))

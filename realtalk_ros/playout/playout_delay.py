@@ -33,6 +33,7 @@ PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
 LIVE_LEAD = 0.1  # s before its time, at most, at which an expression of live speech comes
 BEGINNING = 1.5  # s within which an utterance's first delay is chosen
 MIN_CUT = 0.02  # s, a pause is not shortened by less
+MAX_WAIT = 1.0  # s by which a segment's first frame waits for its expression, which may never come
 
 
 class PlayoutDelay:
@@ -106,6 +107,13 @@ class PlayoutDelay:
         if lateness <= MAX_DELAY:
             self._raise(MARGIN + lateness + self.playback_latency, now)
             self._first = max(self._first, self.seconds)
+
+    def wait(self, lateness: float) -> None:
+        """The first frame of sound that is here has no expression yet, `lateness` s after its time.
+        Were it shown without, its lips would be lost, as all of an utterance has one delay."""
+        wanted = lateness + self.lead
+        if self.seconds < wanted <= MAX_WAIT:
+            self.seconds, self._target = wanted, max(wanted, self._target)
 
     def _raise(self, seconds: float, now: float) -> None:
         self.seconds = self._target = seconds
