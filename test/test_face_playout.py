@@ -32,29 +32,32 @@ class Simulation:
         self.playout.play_audio(lambda chunks: self.heard.extend((self.now, c) for c in chunks))
         self.now += 0.01
 
-    def talk(self, seconds, lead, changes=(), face_first=False, begin=BEGIN):
+    def talk(self, seconds, lead, changes=(), face_first=False, begin=BEGIN, chunk=CHUNK):
         """Speaks at `begin`, s, each chunk sent `lead` s before the end of it is played. `changes`
         of the playback latency: (s after the beginning, s)."""
         self.shown, self.heard, self.now = [], [], begin - 1
         pcm = np.arange(round(seconds * RATE), dtype=np.float32)
         arrivals = []
-        for i in range(0, len(pcm), round(CHUNK * RATE)):
-            part, start = pcm[i : i + round(CHUNK * RATE)], begin + i / RATE
-            chunk = ScheduledChunk(part, RATE, start, "a", i + len(part) == len(pcm))
-            come = start + CHUNK - lead
+        for i in range(0, len(pcm), round(chunk * RATE)):
+            part, start = pcm[i : i + round(chunk * RATE)], begin + i / RATE
+            sound = ScheduledChunk(part, RATE, start, "a", i + len(part) == len(pcm))
+            come = start + chunk - lead
             if face_first:
                 come = max(come, begin + LOOK_AHEAD - lead)
-            arrivals.append((come, 1, lambda c=chunk: self.playout.push_audio(c, 0.0)))
+            arrivals.append((come, 1, lambda s=sound: self.playout.push_audio(s, 0.0)))
         for k in range(math.ceil(begin * self.fps), math.floor((begin + seconds) * self.fps)):
             time = k / self.fps
             frame = TimedExpression(
                 time, "a", k, np.full(52, 0.5, np.float32), np.zeros(3, np.float32), 1.0
             )
-            come = min(time + LOOK_AHEAD, begin + seconds) - lead
-            arrivals.append((come, 0, lambda e=frame: self.playout.push_expression(e, 0.0)))
+            chunks = math.ceil((time + LOOK_AHEAD - begin) / chunk - 1e-6)
+            come = begin + min(chunks * chunk, seconds) - lead
+            arrivals.append(
+                (come, 0 if face_first else 2, lambda e=frame: self.playout.push_expression(e, 0.0))
+            )
         for when, value in changes:
             set_latency = lambda v=value: self.playout.set_playback_latency(v)  # noqa: E731
-            arrivals.append((begin + when, 2, set_latency))
+            arrivals.append((begin + when, 3, set_latency))
         arrivals.sort(key=lambda arrival: arrival[:2])
         while self.now < begin + seconds + 4:
             while arrivals and arrivals[0][0] <= self.now + 1e-9:
@@ -131,6 +134,36 @@ def test_the_first_words_of_live_speech_have_lips_after_speech_that_was_sent_ahe
     # Frames of the time before the first chunk came, at the end of its sound, are shown already.
     assert lips[0][1] - begin < CHUNK + 2 / fps
     assert lips[0][0] - simulation.heard[0][0] < CHUNK + 2 / fps + 0.01
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("chunk", [0.05, 0.1, 0.128, 0.2])
+def test_a_face_that_speaks_is_not_idle_in_between_where_live_speech_comes_in_long_chunks(
+    chunk, stamped
+):
+    """Its first expression does not show how late those after it come."""
+    simulation = Simulation()
+    pcm = simulation.talk(4.0, 0.0 if stamped else chunk, chunk=chunk)
+    assert_whole(simulation, pcm)
+    spoken = [bool(f.utterance) for _, f in simulation.shown]
+    first, last = spoken.index(True), len(spoken) - spoken[::-1].index(True)
+    assert all(spoken[first:last])
+
+
+@pytest.mark.parametrize("chunk", [0.02, 0.05, 0.1, 0.128])
+def test_live_speech_without_stamps_is_heard_without_a_gap(chunk):
+    simulation = Simulation()
+    assert_whole(simulation, simulation.talk(4.0, chunk, chunk=chunk))
+    assert np.diff([when for when, _ in simulation.heard]).max() < 0.035
+
+
+def test_the_face_of_a_voice_that_is_gone_relaxes_at_once():
+    """Where its sound has ended, too: no expression is late."""
+    simulation = Simulation()
+    simulation.talk(1.0, 0.3)
+    last = max(f.time for _, f in simulation.shown if f.utterance)
+    assert last < BEGIN + 1.0
+    assert min(f.weights[0] for _, f in simulation.shown if last < f.time < last + 0.15) < 0.05
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.5])

@@ -63,6 +63,11 @@ class AudioPlayout:
         return self._end is not None and abs(start - self._end) <= JOINT
 
     @property
+    def end(self) -> float:
+        """When the sound received so far ends, s; -inf if there is none."""
+        return -math.inf if self._end is None else self._end
+
+    @property
     def unexpressed(self) -> float | None:
         """When sound begins that waits for its first expression, s; None if none waits."""
         return self._segment if self._held and not self._confirmed else None

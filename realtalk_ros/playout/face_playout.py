@@ -115,7 +115,7 @@ class FacePlayout:
             now = self._now()
             if (begin := self._audio.unexpressed) is not None:
                 self._frames.wait_for(begin, now)
-            frame = self._frames.tick(now)
+            frame = self._frames.tick(now, self._audio.end)
             return frame, self._frames.next_due(now) - now
 
     # Audio
@@ -128,7 +128,7 @@ class FacePlayout:
             late = now - waited - chunk.start
             overdue = self._audio_time() - waited - chunk.start
             if self._audio.push(chunk):
-                self._frames.delay.begin_audio(late + SLICE, now)
+                self._frames.delay.begin_audio(late + SLICE, now, chunk.seconds)
             elif len(chunk.pcm) and overdue > LATE - SLICE:  # it would be dropped
                 self._frames.delay.note_late_audio(late + SLICE, now)
 

@@ -24,6 +24,7 @@ NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is 
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 CLOCK_AHEAD = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
 ROUNDING = 1e-3  # of a frame: in 2026, 1e-5 of it is lost between its number and its time
+KEPT = 0.2  # s for which a face stays as it is, where sound is here whose expression is late
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
 
@@ -134,8 +135,9 @@ class JitterBuffer:
             frame = max(frame, round(self._frame_time * self.fps) + 1)
         self.delay.wait(now - (frame - ROUNDING) / self.fps)
 
-    def tick(self, now: float) -> DueFrame | None:
-        """The next frame if it is due within `lead` of `now`, s, or None."""
+    def tick(self, now: float, sound_until: float = -math.inf) -> DueFrame | None:
+        """The next frame if it is due within `lead` of `now`, s, or None. Sound is here up to
+        `sound_until`: expressions up to then may only be late."""
         elapsed = 0.0 if self._last_tick is None else min(0.1, max(0.0, now - self._last_tick))
         self._last_tick = now
         self.delay.slew(elapsed)
@@ -154,7 +156,7 @@ class JitterBuffer:
         self._frame_time = frame / self.fps
         if step > CLOCK_AHEAD * self.fps:
             step = 1
-        expression = self._sample(self._frame_time)
+        expression = self._sample(self._frame_time, sound_until)
         utterance, speech = "", 0.0
         if expression is None:
             self._relax(step)
@@ -202,9 +204,11 @@ class JitterBuffer:
         """The frame that is to be handed out at `now`."""
         return math.floor((now + self.delay.lead - self.delay.seconds) * self.fps + 1e-6)
 
-    def _sample(self, time: float) -> TimedExpression | None:
-        """The expression at `time`: interpolated, or the nearest within half a frame, or None."""
+    def _sample(self, time: float, sound_until: float) -> TimedExpression | None:
+        """The expression at `time`: interpolated, or the nearest within half a frame, or the one
+        before if sound up to `sound_until` is here; or None."""
         queue, near = self._queue, 0.5 / self.fps + 1e-6
+        kept = max(near, KEPT) if time + 1e-6 < sound_until else near
         while len(queue) > 1 and queue[1].time <= time + 1e-6:
             queue.popleft()
         if not queue or queue[0].time > time + near:
@@ -220,7 +224,7 @@ class JitterBuffer:
                     weights=first.weights + share * (second.weights - first.weights),
                     rotation=first.rotation + share * (second.rotation - first.rotation),
                 )
-        if first.time < time - near:
+        if first.time < time - kept:
             queue.popleft()
             return None
         return first

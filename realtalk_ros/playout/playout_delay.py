@@ -45,6 +45,7 @@ class PlayoutDelay:
         self.playback_latency = 0.0  # s, likewise of audio: the time that playing it takes
         self._target, self._slew_rate = LIVE_DELAY, SLEW_RATE  # what it falls to, how fast
         self._audio_lateness = -math.inf  # of the segment that came last
+        self._audio_began, self._chunk = -math.inf, 0.0  # when its first chunk came, of how many s
         self._guessed = True  # no speech came yet that it was chosen for
         self._since = 0.0  # since when it has been what it is
         self._spare_since: float | None = None  # since when it has been longer than needed
@@ -63,6 +64,8 @@ class PlayoutDelay:
         # A delay that is a little longer than needed is kept: a change would be visible. The first
         # is only a guess, which is too long for a shorter look-ahead.
         spare, self._guessed = GUESS_SPARE if self._guessed else CHOICE_SPARE, False
+        if now - self._audio_began > self._chunk / 2:  # sound comes as it is spoken
+            spare = max(spare, self._chunk)  # and expressions as late as that in the next chunk
         if wanted > self.seconds:
             self.seconds = self._target = wanted
         elif wanted == 0.0 or wanted < self.seconds - spare:
@@ -93,10 +96,11 @@ class PlayoutDelay:
             if now - self._began < BEGINNING:
                 self._first = max(self._first, self.seconds)
 
-    def begin_audio(self, lateness: float, now: float) -> None:
-        """A segment's first audio came. If its first expression came before, the delay may be too
-        short for the audio."""
+    def begin_audio(self, lateness: float, now: float, seconds: float) -> None:
+        """A segment's first audio came, `seconds` of it. If its first expression came before, the
+        delay may be too short for the audio."""
         self._audio_lateness = lateness
+        self._audio_began, self._chunk = now, seconds
         if (needed := self._needed(-math.inf)) > self.seconds:
             self._raise(needed, now)
             self._first = max(self._first, needed)
@@ -170,6 +174,7 @@ class PlayoutDelay:
         """The clock jumped."""
         self._since += seconds
         self._began += seconds
+        self._audio_began += seconds
         self._arrivals.clear()
         self._late_at.clear()
         self._spare_since = None
