@@ -208,11 +208,12 @@ def test_frames_are_handed_out_early_enough_to_be_rendered():
             assert -0.001 < s.due - now < 0.0301 and s.due == pytest.approx(s.frame / FPS)
 
 
-def test_another_utterance_takes_over_without_a_jump():
+@pytest.mark.parametrize("names", [("a", "b"), ("", "b"), ("a", "")])
+def test_another_utterance_takes_over_without_a_jump(names):
     buffer = JitterBuffer(FPS)
-    first = [(9.5, expression(10 + k / FPS, 1.0)) for k in range(25)]
-    second = [(9.6, expression(11 + k / FPS, 0.0, "b")) for k in range(25)]
-    shown = [s for _, s in play(buffer, first + second, 9.0, 12.5) if s.utterance]
+    first = [(9.5, expression(10 + k / FPS, 1.0, names[0])) for k in range(25)]
+    second = [(9.6, expression(11 + k / FPS, 0.0, names[1])) for k in range(25)]
+    shown = [s for _, s in play(buffer, first + second, 9.0, 12.5) if s.utterance is not None]
     assert max(abs(np.diff([s.weights[0] for s in shown]))) < 0.4
 
 

@@ -20,9 +20,9 @@ from realtalk_ros.playout.quality_monitor import FrameStatistics
 from realtalk_ros.stream_types import TimedExpression
 
 
-def expression(time):
+def expression(time, utterance="a"):
     weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
-    return TimedExpression(time, "a", 0, weights, rotation, 1.0)
+    return TimedExpression(time, utterance, 0, weights, rotation, 1.0)
 
 
 class Stage:
@@ -48,7 +48,8 @@ class Stage:
             prepare=lambda *_: None, publish=lambda image, stamp: self.stamps.append(stamp)
         )
         loader = SimpleNamespace(face=face)
-        self.loop = RenderLoop(node, self.playout, loader, images, statistics=FrameStatistics())
+        self.statistics = FrameStatistics()
+        self.loop = RenderLoop(node, self.playout, loader, images, statistics=self.statistics)
 
     def next_frame(self):
         frame = None
@@ -70,13 +71,25 @@ def test_a_frame_keeps_its_time_when_the_frame_rate_is_set_before_it_is_rendered
     assert stage.stamps == [pytest.approx(1000.0, abs=0.3)]  # not 2500
 
 
+@pytest.mark.parametrize("utterance", ["a", ""])
+def test_how_long_frames_of_speech_take_is_known_of_an_utterance_without_a_name_too(utterance):
+    """The time by which a frame is begun earlier follows from that."""
+    stage = Stage()
+    stage.show(still := stage.next_frame())
+    assert not stage.statistics.speech_ms
+    stage.playout.push_expression(expression(still.time + 0.04, utterance), 0.0)
+    stage.show(stage.next_frame())
+    assert len(stage.statistics.speech_ms) == 1
+
+
+@pytest.mark.parametrize("utterance", ["a", ""])
 @pytest.mark.parametrize("rendered", [False, True])
-def test_a_frame_whose_utterance_is_interrupted_before_it_is_due_is_not_shown(rendered):
+def test_a_frame_whose_utterance_is_interrupted_before_it_is_due_is_not_shown(rendered, utterance):
     stage = Stage()
     still = stage.next_frame()
-    stage.playout.push_expression(expression(still.time + 0.04), 0.0)
+    stage.playout.push_expression(expression(still.time + 0.04, utterance), 0.0)
     frame = stage.next_frame()
-    assert frame.utterance == "a" and not still.utterance
+    assert frame.utterance == utterance and still.utterance is None
     if rendered:
         pending = stage.loop.generate(frame)
         stage.playout.interrupt()

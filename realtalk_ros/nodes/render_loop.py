@@ -128,7 +128,7 @@ class RenderLoop:
             publish=published - ready,
             behind=behind,
             missed=frame.skipped,
-            speech=bool(frame.utterance),
+            speech=frame.utterance is not None,
         )
 
     def end_speaking(self) -> None:

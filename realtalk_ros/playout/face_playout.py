@@ -190,7 +190,7 @@ class FacePlayout:
     def is_dropped(self, frame: DueFrame) -> bool:
         """Whether a frame of speech was interrupted after it was handed out."""
         with self._lock:
-            return bool(frame.utterance) and frame.resets != self._frames.resets
+            return frame.utterance is not None and frame.resets != self._frames.resets
 
     def interrupt(self) -> None:
         """Drops what is not yet shown; a frame that is being rendered is not shown."""

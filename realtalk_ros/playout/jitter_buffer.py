@@ -32,14 +32,14 @@ INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpol
 class DueFrame:
     """A frame to show at `due`, s: number `frame`, in periods of 1 / fps since the clock's zero, of
     media time `time`, s; `weights` (52,) are 0..1, `rotation` (3,) rad as of
-    face_model/rotations.py."""
+    face_model/rotations.py. Of an `utterance` (whose name may be empty), or None: of none."""
 
     frame: int
     time: float
     due: float
     weights: np.ndarray
     rotation: np.ndarray
-    utterance: str
+    utterance: str | None
     speech: float
     skipped: int  # frames that the display missed since the last one
     resets: int  # how many interrupts there had been
@@ -60,7 +60,7 @@ class JitterBuffer:
         self._frame_time: float | None = None
         self._weights = arkit.weights()
         self._rotation = np.zeros(3, np.float32)
-        self._shown_utterance = ""
+        self._shown_utterance: str | None = None
         self._blend_from = (self._weights, self._rotation)  # of the utterance before
         self._blend_left = 0.0  # s
         self._utterance: str | None = None  # of the last expression that came, and its time
@@ -157,7 +157,7 @@ class JitterBuffer:
         if step > CLOCK_AHEAD * self.fps:
             step = 1
         expression = self._sample(self._frame_time, sound_until)
-        utterance, speech = "", 0.0
+        utterance, speech = None, 0.0
         if expression is None:
             self._relax(step)
         else:
@@ -186,7 +186,7 @@ class JitterBuffer:
     def _follow(self, expression: TimedExpression, step: int) -> None:
         """Takes an expression over, blended with the utterance before."""
         weights, rotation = expression.weights, expression.rotation
-        if self._shown_utterance and expression.utterance != self._shown_utterance:
+        if self._shown_utterance not in (None, expression.utterance):
             self._blend_from, self._blend_left = (self._weights, self._rotation), BLEND
         if self._blend_left > 0:
             self._blend_left -= step / self.fps
