@@ -983,6 +983,23 @@ def test_an_answer_in_the_rhythm_of_what_was_interrupted_is_heard(answers, stamp
     assert sum(c.seconds for c in got) == pytest.approx(1.0 if answers else 0.0)
 
 
+@pytest.mark.parametrize("step", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("after", [0.001, 0.01, 0.09])
+@pytest.mark.parametrize("stamps", [True, False])
+def test_what_was_interrupted_after_its_first_chunk_is_not_heard_again(stamps, after, step):
+    """Its sender does not learn of the interrupt, and its next chunk comes in its rhythm."""
+    turns, heard_again = TurnTaking(), []
+    said = (0.3 * np.sin(2 * np.pi * 150 * np.arange(2 * RATE) / RATE)).astype(np.float32)
+    for k, part in enumerate(np.split(said, round(2 / step))):
+        now = 10 + step * k
+        turns.put(Chunk(part, RATE, now if stamps else None, "a"), now)
+        heard_again += drain(turns, now)
+        if k == 0:
+            assert turns.interrupt(now + after) == ["a"]
+            heard_again.clear()
+    assert heard_again == []
+
+
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
     turns, got = TurnTaking(), []
     for k, part in enumerate(numbered(20, 0.02)):

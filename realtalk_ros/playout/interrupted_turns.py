@@ -45,7 +45,8 @@ class _InterruptedTurn:
 
     @classmethod
     def of(cls, turn: Turn, now: float) -> _InterruptedTurn:
-        intervals = turn.intervals or [0.0]
+        # After its first chunk, a sender in real time sends again when that is over.
+        intervals = turn.intervals or [turn.received if turn.is_fragment else 0.0]
         return cls(
             interrupted_at=now,
             last_sent=turn.last_sent,
