@@ -1000,6 +1000,18 @@ def test_what_was_interrupted_after_its_first_chunk_is_not_heard_again(stamps, a
     assert heard_again == []
 
 
+@pytest.mark.parametrize("names", [("a", "a"), ("", ""), ("a", "b")])
+def test_who_begins_a_little_later_under_the_id_that_another_speaks_under_ends_that_at_once(names):
+    """What was handed out already could not be told from his: some of that would be left out."""
+    turns = TurnTaking("replace")
+    turns.put(chunk(names[0], 10.0, 5.0), 9.9, 9.9, "1")
+    drain(turns, 9.9, ahead=1.0)
+    result = turns.put(chunk(names[1], 10.5, 1.0), 10.0, 10.0, "2")
+    assert result.ended == ([names[0]] if names[0] == names[1] else [])
+    out = drain(turns, 10.0, ahead=3.0)
+    assert sum(c.seconds for c in out if c.start >= 10.5) == pytest.approx(1.0)
+
+
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
     turns, got = TurnTaking(), []
     for k, part in enumerate(numbered(20, 0.02)):

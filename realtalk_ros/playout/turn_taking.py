@@ -107,7 +107,7 @@ class TurnTaking:
         if new:
             self._ends.begin(chunk.utterance)
             if self.policy == "replace":
-                result.ended.extend(self._replace_others(scheduled.start, now))
+                result.ended.extend(self._replace_others(chunk.utterance, scheduled.start, now))
             self._interrupted.begin(chunk.utterance, sender)
             if self._turns:
                 before = self._turns[-1]
@@ -286,13 +286,14 @@ class TurnTaking:
                     turn.chunks.append(replace(piece, pcm=piece.pcm[:0]))
                 return
 
-    def _replace_others(self, start: float, now: float) -> list[str]:
-        """A new utterance begins at `start`. Returns those that this ends at once."""
+    def _replace_others(self, utterance: str, start: float, now: float) -> list[str]:
+        """`utterance` begins at `start`. Returns those that this ends at once."""
         ended = []
         for turn in self._turns:
             if turn.closed and turn.end <= start + STAMP_TOLERANCE:
                 continue  # the new one follows it, though its stamp may be rounded
-            at_once = start <= now + AT_ONCE
+            # Two under one id are one to who comes after this, and what is there is not replaced.
+            at_once = start <= now + AT_ONCE or turn.utterance == utterance
             if not turn.closed:
                 self._end(turn, now, cut=at_once or turn.end > start + STAMP_TOLERANCE)
             if at_once:
