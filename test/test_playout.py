@@ -1000,6 +1000,28 @@ def test_what_was_interrupted_after_its_first_chunk_is_not_heard_again(stamps, a
     assert heard_again == []
 
 
+@pytest.mark.parametrize("stamps", ["none", "sending time", "samples"])
+@pytest.mark.parametrize("rest", [0.03, 0.07, 0.13, 0.19])
+def test_the_rest_of_what_was_interrupted_is_not_heard_though_it_is_less_than_a_chunk(rest, stamps):
+    """It would replace the answer of another sender, too."""
+    turns, sent, begin = TurnTaking(), 10.0, 0
+    said = (0.3 * np.sin(2 * np.pi * 150 * np.arange(2 * RATE) / RATE)).astype(np.float32)
+    for k in range(8):
+        seconds = rest if k == 7 else 0.2
+        part = said[begin : begin + round(seconds * RATE)]
+        sent += seconds
+        stamp = {"none": None, "sending time": sent, "samples": 10 + begin / RATE}[stamps]
+        result = turns.put(Chunk(part, RATE, stamp, "a", k == 7), sent, sent, "1")
+        if k == 4:
+            turns.interrupt(sent + 0.02)
+            turns.put(chunk("b", None, 2.0), sent + 0.03, sent + 0.03, "2")
+        if k > 4:
+            assert result.findings == [ChunkFinding.INTERRUPTED] and turns.utterances == ["b"]
+        begin += len(part)
+    turns.put(chunk("a", None, last=True), 11.7, 11.7, "1")  # the answer
+    assert turns.utterances == ["a"]
+
+
 @pytest.mark.parametrize("names", [("a", "a"), ("", ""), ("a", "b")])
 def test_who_begins_a_little_later_under_the_id_that_another_speaks_under_ends_that_at_once(names):
     """What was handed out already could not be told from his: some of that would be left out."""

@@ -67,16 +67,18 @@ class _InterruptedTurn:
         pause = sent - self.last_sent
         if self.answered and pause <= STALLED:
             return True
+        # What is left of its sound at its end may be less than a chunk, and be stamped when sent.
+        rest = chunk.last and chunk.seconds < self.longest
         if self.next_stamp is not None and chunk.start is not None and self.regular:
             off = abs(chunk.start - self.next_stamp)
-            if off > 4 * REGULAR or pause > max(RESUMED, 3 * self.longest):
+            if off <= 4 * REGULAR and pause <= max(RESUMED, 3 * self.longest):
+                return self.followed or is_continuous(self.last_pcm, chunk.pcm)
+            if not rest:
                 return False
-            return self.followed or is_continuous(self.last_pcm, chunk.pcm)
         if pause > max(0.06, 1.2 * self.longest + 0.02):
             return False
-        return pause < 0.06 or (
-            pause > 0.8 * self.shortest and is_continuous(self.last_pcm, chunk.pcm)
-        )
+        shortest = min(self.shortest, chunk.seconds) if rest else self.shortest
+        return pause < 0.06 or (pause > 0.8 * shortest and is_continuous(self.last_pcm, chunk.pcm))
 
 
 class InterruptedTurns:
