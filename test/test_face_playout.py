@@ -157,13 +157,13 @@ def test_live_speech_without_stamps_is_heard_without_a_gap(chunk):
     assert np.diff([when for when, _ in simulation.heard]).max() < 0.035
 
 
-def test_the_face_of_a_voice_that_is_gone_relaxes_at_once():
-    """Where its sound has ended, too: no expression is late."""
+def test_the_face_of_a_voice_that_is_gone_relaxes():
+    """It waits for 0.2 s; what is late where sound has ended is no speech."""
     simulation = Simulation()
     simulation.talk(1.0, 0.3)
     last = max(f.time for _, f in simulation.shown if f.utterance)
     assert last < BEGIN + 1.0
-    assert min(f.weights[0] for _, f in simulation.shown if last < f.time < last + 0.15) < 0.05
+    assert min(f.weights[0] for _, f in simulation.shown if last < f.time < last + 0.35) < 0.05
 
 
 @pytest.mark.parametrize("latency", [0.0, 0.5])

@@ -73,6 +73,25 @@ def test_frames_are_shown_steadily_and_never_twice():
     assert len(numbers) >= 0.97 * 10 * FPS
 
 
+@pytest.mark.parametrize("ahead", [0.0, 0.5])
+@pytest.mark.parametrize("rate", [8, 9.5, 15, 24])
+def test_the_face_of_a_node_that_sends_fewer_expressions_than_frames_does_not_flicker(rate, ahead):
+    buffer = JitterBuffer(FPS)
+    late = [0.02 * (k % 2) for k in range(60)]
+    sent = [(10 + k / rate + late[k], expression(10 + k / rate + ahead)) for k in range(60)]
+    shown = play(buffer, sent, 9.0, 10 + 60 / rate + 3)
+    begin = next(now for now, s in shown if s.weights[0] == 0.5)
+    assert all(s.weights[0] == 0.5 for now, s in shown if begin < now < 10 + 59 / rate + ahead)
+    assert shown[-1][1].weights[0] == 0  # it is over
+
+
+def test_a_face_that_keeps_its_expression_goes_on_where_the_clock_goes_back():
+    buffer = JitterBuffer(FPS)
+    play(buffer, [(99.9, expression(100 + k / FPS)) for k in range(25)], 99.0, 101.1)
+    shown = play(buffer, [], 50.0, 51.0)
+    assert shown and shown[-1][1].weights[0] == 0
+
+
 @pytest.mark.parametrize("rates", [(20, 25, 12, 30), (29.97, 59.94), (25 / 1.5, 37.5, 25 / 1.5)])
 @pytest.mark.parametrize("every", [0.01, 0.07, 1.0])
 def test_frames_are_never_shown_twice_while_the_frame_rate_changes(rates, every):

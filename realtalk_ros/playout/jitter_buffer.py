@@ -24,7 +24,7 @@ NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is 
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 CLOCK_AHEAD = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
 ROUNDING = 1e-3  # of a frame: in 2026, 1e-5 of it is lost between its number and its time
-KEPT = 0.2  # s for which a face stays as it is, where sound is here whose expression is late
+KEPT = 0.2  # s for which a face stays as it is where no expression comes, as it may be late
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
 
@@ -61,6 +61,7 @@ class JitterBuffer:
         self._weights = arkit.weights()
         self._rotation = np.zeros(3, np.float32)
         self._shown_utterance: str | None = None
+        self._followed = (-math.inf, 0.0)  # the frame that had an expression last: time, its speech
         self._blend_from = (self._weights, self._rotation)  # of the utterance before
         self._blend_left = 0.0  # s
         self._utterance: str | None = None  # of the last expression that came, and its time
@@ -109,12 +110,14 @@ class JitterBuffer:
         self.resets += 1
         self._queue.clear()
         self._utterance, self._blend_left = None, 0.0
+        self._followed = (-math.inf, 0.0)
         self.delay.reset()
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
         self._queue = deque(e.moved(seconds) for e in self._queue)
         self._last_time += seconds
+        self._followed = (self._followed[0] + seconds, self._followed[1])
         self._frame_time = None
         self.delay.shift(seconds)
 
@@ -150,19 +153,22 @@ class JitterBuffer:
             step = frame - math.floor(self._frame_time * self.fps + ROUNDING)
             if step < -(MAX_DELAY + 1) * self.fps:
                 self._queue.clear()  # the clock went back: start again
-                step = 1
+                self._followed, step = (-math.inf, 0.0), 1
             elif step <= 0:
                 return None
         self._frame_time = frame / self.fps
         if step > CLOCK_AHEAD * self.fps:
             step = 1
-        expression = self._sample(self._frame_time, sound_until)
+        expression = self._sample(self._frame_time)
         utterance, speech = None, 0.0
-        if expression is None:
-            self._relax(step)
-        else:
+        if expression is not None:
             utterance, speech = expression.utterance, expression.speech
             self._follow(expression, step)
+            self._followed = self._frame_time, speech
+        elif self._frame_time - self._followed[0] > KEPT:
+            self._relax(step)
+        elif self._frame_time + 1e-6 < sound_until:
+            utterance, speech = self._shown_utterance, self._followed[1]
         self._shown_utterance = utterance
         return DueFrame(
             frame=frame,
@@ -204,11 +210,9 @@ class JitterBuffer:
         """The frame that is to be handed out at `now`."""
         return math.floor((now + self.delay.lead - self.delay.seconds) * self.fps + 1e-6)
 
-    def _sample(self, time: float, sound_until: float) -> TimedExpression | None:
-        """The expression at `time`: interpolated, or the nearest within half a frame, or the one
-        before if sound up to `sound_until` is here; or None."""
+    def _sample(self, time: float) -> TimedExpression | None:
+        """The expression at `time`: interpolated, or the nearest within half a frame, or None."""
         queue, near = self._queue, 0.5 / self.fps + 1e-6
-        kept = max(near, KEPT) if time + 1e-6 < sound_until else near
         while len(queue) > 1 and queue[1].time <= time + 1e-6:
             queue.popleft()
         if not queue or queue[0].time > time + near:
@@ -224,7 +228,7 @@ class JitterBuffer:
                     weights=first.weights + share * (second.weights - first.weights),
                     rotation=first.rotation + share * (second.rotation - first.rotation),
                 )
-        if first.time < time - kept:
+        if first.time < time - near:
             queue.popleft()
             return None
         return first
