@@ -1085,6 +1085,19 @@ def test_sound_that_is_too_late_is_left_out_not_kept():
     assert got[0].start == pytest.approx(5.5 + SLICE) and sound.late == pytest.approx(0.5)
 
 
+def test_a_word_whose_face_comes_after_the_sound_of_the_next_one_is_heard():
+    """One that is shorter than the look-ahead has a face when what follows it, or its end, comes.
+    So has the next one."""
+    sound, got = AudioPlayout(), []
+    for k in range(5):
+        sound.push(scheduled("a", 5.0 + k, 0.05))
+        if k:
+            sound.confirm(5.0 + k - 1)
+        got += play(sound, None, 4.5 + k - 1, 4.5 + k)
+    assert sum(c.seconds for _, c in got) == pytest.approx(4 * 0.05) and sound.late == 0
+    assert sound.unexpressed == 9.0
+
+
 def test_what_begins_earlier_replaces_what_waits_from_there_on():
     sound = AudioPlayout()
     sound.push(scheduled("a", 5.0, 1.0, value=0.1))

@@ -70,18 +70,17 @@ class AudioPlayout:
     @property
     def unexpressed(self) -> float | None:
         """When sound begins that waits for its first expression, s; None if none waits."""
-        return self._segment if self._held and not self._confirmed else None
+        waiting = (h.segment for h in self._held if len(h.chunk.pcm) and not h.confirmed)
+        return next(waiting, None)
 
     def confirm(self, time: float, now: float = -math.inf) -> None:
         """An expression for `time` has come at `now`, so audio that waits for the first expression
         of its segment need not wait any longer."""
         self._expressed = max(self._expressed, time)
-        if time < self._segment - LEAD_IN:
-            return
-        if not self._confirmed:
-            self._confirmed, self._confirmed_at = True, now
         for held in self._held:
             held.confirmed = held.confirmed or time >= held.segment - LEAD_IN
+        if not self._confirmed and time >= self._segment - LEAD_IN:
+            self._confirmed, self._confirmed_at = True, now
 
     def take(self, time: float, now: float = math.inf) -> list[ScheduledChunk]:
         """What is to be handed out when `time` is played, at `now`: all of the slice that it lies
