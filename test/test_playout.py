@@ -214,6 +214,18 @@ def test_chunks_of_a_few_samples_are_joined_while_they_wait_and_said():
             assert not turns.put(chunk("a", start, seconds), 10.0, sender="1").findings
 
 
+@pytest.mark.parametrize("pause, played", [(25.0, 35.3), (31.0, 10.3), (100.0, 10.3)])
+def test_a_stamp_that_is_far_ahead_of_its_utterance_keeps_nobody_waiting(pause, played):
+    """That of its last chunk: none comes after it that could show that it is wrong."""
+    turns = TurnTaking("queue")
+    say(turns, "a", 10.0, 0.3, last=False)
+    result = turns.put(chunk("a", 10.3 + pause, last=True), 10.3)
+    assert result.findings == ([ChunkFinding.FOREIGN] if pause > 30 else [])
+    turns.put(chunk("b", None, last=True), 10.35)
+    starts = [(c.utterance, pytest.approx(c.start)) for c in drain(turns, 10.35)]
+    assert starts[-2:] == [("a", played), ("b", played + 0.1)]
+
+
 def test_what_was_interrupted_takes_no_memory():
     turns = TurnTaking()
     for k in range(70):

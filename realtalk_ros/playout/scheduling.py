@@ -2,12 +2,12 @@
 """When a chunk is played, from its stamp and from the audio that its utterance sent before.
 
 Inside an utterance the number of samples is the clock. A stamp more than 2 s before a chunk was
-sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
-nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
-The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
-So it is where a clock was set back by less in mid-sound (`_set_back`), and where an utterance was
-to begin more than `jitter_of` before it was sent: a face that has shown that time already would
-have to stand still until it is over.
+sent, or more than 120 s after it, or 30 s after the sound before it, comes from a clock that is not
+this machine's (or jumped); it says nothing about now. Such a chunk is played right after what its
+utterance sent before, or at once. The difference is kept for the rest of the utterance, so that the
+pauses in it stay as they were. So it is where a clock was set back by less in mid-sound
+(`_set_back`), and where an utterance was to begin more than `jitter_of` before it was sent: a face
+that has shown that time already would have to stand still until it is over.
 (What is jitter and what is a lost chunk: the limits in stream_types.py. What is dropped because its
 time has passed: turn_taking.py.)
 
@@ -30,6 +30,7 @@ from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, Sc
 
 # s by which a stamp may be ahead of now, or behind it, and is believed
 MAX_AHEAD, MAX_BEHIND = 120.0, 2.0
+MAX_PAUSE = 30.0  # s within an utterance: a stamp behind a longer one is not believed
 PLAYED_LATE = 0.13  # s beyond the look-ahead by which sound may come late and is not dropped
 STEADY = 10.0  # s of audio that show whether a sender sends in real time
 COUNTED = 5  # chunks whose stamps show that they count samples
@@ -97,7 +98,8 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
         # An utterance that was postponed lies behind its stamps, which is no jump.
         start = stamp + offset + turn.postponed
         gap = start - turn.end  # between the audio before it and where its stamp puts it
-        if abs(gap) > LOST_CHUNK_GAP and not _is_plausible(stamp + offset, chunk.seconds, sent):
+        plausible = _is_plausible(stamp + offset, chunk.seconds, sent)
+        if abs(gap) > LOST_CHUNK_GAP and not (plausible and (gap <= MAX_PAUSE or turn.is_new)):
             continue
         if jumped and -LOST_CHUNK_GAP <= gap < 0:
             turn.clock_offset, gap = offset - gap, 0.0
