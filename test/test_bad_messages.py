@@ -281,3 +281,20 @@ def test_bad_expressions_do_not_reach_the_face(renderer):
         assert client.diagnostics["renderer_node"][0] == WARN
     finally:
         client.close()
+
+
+def test_two_nodes_that_send_expressions_at_once_are_named(renderer):
+    client = Client(DOMAIN + 1)
+    try:
+        client.wait_ready("renderer_node")
+        publisher = client.node.create_publisher(FaceExpression, "expression", 50)
+        client.wait(publisher.get_subscription_count, 10, "subscriber of expression")
+        for k in range(20):
+            message = FaceExpression(utterance_id=("mine", "yours")[k % 2], sequence=k)
+            publisher.publish(message)
+        client.wait(
+            lambda: any("two nodes" in key for key in client.diagnostics["renderer_node"][2]),
+            10, "what the diagnostics say",
+        )  # fmt: skip
+    finally:
+        client.close()

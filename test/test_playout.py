@@ -11,6 +11,7 @@ from realtalk_ros.errors import AudioError
 from realtalk_ros.playout import face_playout
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.mixed_expressions import MixedExpressions
 from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
@@ -1056,6 +1057,18 @@ def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
         turns.put(part, now)
         got += drain(turns, now)
     assert got == []
+
+
+@pytest.mark.parametrize(
+    "said, mixed",
+    [("a" * 60, False), ("a" * 30 + "b" * 30, False), ("abcdefghijklmnopq", False),
+     ("abababab", True), ("aabaabaabaab", True), (["", "x"] * 6, True)],
+)  # fmt: skip
+def test_expressions_of_two_nodes_at_once_are_told_from_those_of_one(said, mixed):
+    for apart in (0.04, 1.0):  # s
+        detector = MixedExpressions()
+        found = [detector.update(name, k * apart) for k, name in enumerate(said)]
+        assert any(found) == (mixed and apart < 1.0)
 
 
 # The sound

@@ -32,6 +32,7 @@ from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.nodes.worker import Worker
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.mixed_expressions import MixedExpressions
 from realtalk_ros.playout.other_clock import OtherClock
 from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.rendering.background import Background
@@ -42,6 +43,10 @@ from realtalk_ros.stream_types import Chunk
 STALL = 0.25  # s that a message has waited, from which on this process must have stalled
 MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
 LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
+MIXED = (
+    "two nodes send expressions at once, so the face goes back and forth, and sound may be left "
+    "out: stop one of them, or remap its topic expression"
+)
 # Parameters that are text: the attribute of Face, and what is made of them.
 LOOKS = {"mark": ("watermark", Watermark), "background": ("background", Background)}
 GAINS = ("expression_gain", "emotion_gain", "idle_gain", "head_gain")
@@ -67,7 +72,7 @@ class RendererNode(FaceNode):
             "fallbacks": 0,
         }
         self._batch = batch
-        self._other_clock = OtherClock()
+        self._other_clock, self._mixed = OtherClock(), MixedExpressions()
         frame = self.in_namespace(self.frame_id)
         self.playout = FacePlayout(self.fps, self.now, self.clock_jump)
         self.playout.set_playback_latency(self.playback_latency)
@@ -259,8 +264,11 @@ class RendererNode(FaceNode):
         for received in messages:
             if received.message.reset:
                 self.counts["resets"] += 1
+                self._mixed = MixedExpressions()  # an utterance may be replaced again and again
                 self.playout.interrupt_by_expressions()
             elif not self.playout.expressions_are_old():
+                if self._mixed.update(received.message.utterance_id, time.monotonic()):
+                    self.problems.add(MIXED)
                 self._take_expression(received.message, stall(received.waited))
         self.playout.wake_audio.set()
 

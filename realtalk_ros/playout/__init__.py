@@ -8,6 +8,7 @@ renderer_node       face_playout: frames and sound until they are due, by jitter
                     shown now), playout_delay (how much later than its time), audio_playout,
                     reset_pairs (interrupts that come twice) and speaking
                     quality_monitor: whether the machine keeps up; adaptive_quality: what if not
-                    other_clock: whether a machine's is off by seconds
+                    other_clock: whether a machine's is off by seconds; mixed_expressions: whether
+                    two nodes send some
 both                clock: whether it was set
 """
