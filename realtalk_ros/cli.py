@@ -164,6 +164,16 @@ class Parser(argparse.ArgumentParser):
             action.help = with_default(action)
         return super().format_help()
 
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse's. A command's own parser, not the top one, refuses what it does not know."""
+        found, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            advice = ""
+            if hasattr(found, "ros_args") and any(":=" in word for word in unknown):
+                advice = ": what ROS 2 takes, such as -p NAME:=VALUE, comes after --ros-args"
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
@@ -189,7 +199,7 @@ def finite(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    words = tuple(word for word in argv[:2] if not word.startswith("-"))
+    words = tuple(word for word in argv if not word.startswith("-"))[:2]
     command = words if words in COMMANDS else words[:1]
     # By a signal, child processes are ended, too, and unfinished files go.
     with ending_signals.raised_as_exceptions():

@@ -176,6 +176,17 @@ def test_a_wrong_command_line_is_one_line(capsys, arguments):
     assert ended.value.code == 2 and not said and one_line(complaint)
 
 
+@pytest.mark.parametrize("arguments, command", [
+    ("avatars check mira kenji", "realtalk avatars check"), ("doctor --quick", "realtalk doctor"),
+    ("--quick speak --text a --out b.mp4", "realtalk")])  # fmt: skip
+def test_whose_arguments_were_not_recognized_is_told(capsys, arguments, command):
+    with pytest.raises(SystemExit):
+        main(arguments.split())
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"{command}: unrecognized arguments: ")
+    assert complaint.endswith(f" (see {command} --help)\n")
+
+
 def test_help_and_version_need_nothing_heavy():
     code = (
         "import sys; from realtalk_ros.cli import main\n"
