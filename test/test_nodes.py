@@ -409,6 +409,27 @@ def test_faces_that_make_no_sense_are_refused_in_one_line(capsys, faces):
     assert "face" in complaint and complaint.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments, advice", [
+    (["--face", "a=mira", "--avatar", "kenji"], "without --namespace and --avatar"),
+    (["--face", "a=mira", "--namespace", "lab"], "without --namespace and --avatar"),
+    (["--avatar", "\udcef"], "is no text in UTF-8"),
+    (["--face", "a=\udcef"], "is no text in UTF-8"),
+])  # fmt: skip
+def test_arguments_that_would_be_lost_are_refused_in_one_line(
+    capsys, monkeypatch, arguments, advice
+):
+    monkeypatch.setattr("realtalk_ros.nodes.spin.run", lambda *_, **__: 0)
+    assert main(["up", *arguments]) == 2
+    complaint = capsys.readouterr().err
+    assert advice in complaint and complaint.count("\n") == 1
+
+
+def test_what_ros_takes_is_not_taken_before_ros_args(capsys):
+    with pytest.raises(SystemExit):
+        main(["up", "-p", "fps:=30"])
+    assert "comes after --ros-args (see realtalk up --help)" in capsys.readouterr().err
+
+
 def test_a_namespace_of_ros_arguments_is_that_of_the_face():
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--fps", "7", "--ros-args",
                "-p", "autostart:=false", "-r", "__ns:=/lab"]  # fmt: skip

@@ -63,6 +63,13 @@ def test_an_unexpected_error_is_an_answer_too(node, monkeypatch):
     assert done == ["fps", "avatar"] and (node.fps, node.avatar) == (20.0, "kenji")
 
 
+def test_a_parameter_that_a_node_does_not_have_is_named(node):
+    near, far = Parameter("avtar", value="mira"), Parameter("nothing_like_it", value=1)
+    (answered,) = answer(node, near)
+    assert answered == (False, f"{node.get_name()} has no parameter avtar: did you mean avatar?")
+    assert answer(node, far) == [(False, f"{node.get_name()} has no parameter nothing_like_it")]
+
+
 def test_what_a_running_node_was_configured_with_may_be_set_again(node, monkeypatch):
     """As `ros2 param load` does with what `ros2 param dump` wrote."""
     monkeypatch.setattr(type(node), "state", "active")

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node's program makes of its arguments."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import ros_arguments, spin
-from realtalk_ros.nodes.ros_arguments import check_types
+from realtalk_ros.nodes.ros_arguments import check_values
 
 NODES = sorted(path.stem for path in Path(ros_arguments.__file__).parent.glob("*_node.py"))
 FILE = "/**: {ros__parameters: {fps: FPS, size: 512, qos_overrides: {depth: 2}}}"
@@ -36,31 +39,80 @@ def test_the_value_that_is_given_last_wins_or_is_refused(tmp_path, fps, given, r
     file.write_text(FILE.replace("FPS", fps))
     args = ["node", "-p", "fps:=x", "--ros-args", "--params-file", str(file), *given]
     if refused is None:
-        check_types(args)
+        check_values(args)
         return
     with pytest.raises(RealTalkError, match=refused):
-        check_types(args)
+        check_values(args)
 
 
 def test_a_program_may_have_no_arguments():
-    check_types([])
+    check_values([])
 
 
-def test_a_node_says_so_in_one_line(tmp_path):
+@pytest.mark.parametrize("rule, advice", [
+    ("background:=#20242a", "gives no value"), ("background:=", "gives no value"),
+    ("mark:=Robot #1", "only 'Robot' would be taken")])  # fmt: skip
+def test_a_value_that_yaml_takes_for_a_comment_is_refused(rule, advice):
+    args = ["node", "--ros-args", "-p", rule]
+    with pytest.raises(RealTalkError, match=advice) as refused:
+        check_values(args)
+    # What it says to write is what was meant.
+    shell = str(refused.value).partition("as in ")[2]
+    check_values(["node", "--ros-args", *shlex.split(shell)])
+    meant = rule.partition(":=")[2]
+    assert yaml.safe_load(shlex.split(shell)[1].partition(":=")[2]) == meant
+
+
+@pytest.mark.parametrize(
+    "text", ["it's: $HOME!", 'say "yes": no', "Hello: world", "*wow*", "[a] b"]
+)
+def test_text_that_is_no_yaml_is_written_in_quotes(text):
+    said = ros_arguments.explain(["node", "--ros-args", "-p", f"text:={text}"])
+    shell = subprocess.run(["sh", "-c", f"printf %s {said.partition('as in -p ')[2]}"],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert yaml.safe_load(shell.partition(":=")[2]) == text
+
+
+@pytest.mark.parametrize("given, said", [
+    (["-p", "fps:=12.5"], "fps is given as 7"),  # where the file sets it
+    (["-p", "size:=512.0"], "size is a whole number from 64 to 2048, not 512.0"),
+    (["-p", "size:=10"], "size is a whole number from 64 to 2048, not 10"),
+    (["-p", "head_gain:=3.0"], "head_gain is a number from 0 to 2, not 3.0"),
+    (["-p", "adapt_quality:=1"], "adapt_quality is true or false, not 1"),
+    (["-p", "mark:=no"], "mark is text, and YAML takes this value for False"),
+    (["-p", "size=256"], "-p size=256 is no parameter: write -p NAME:=VALUE"),
+    (["-p", "emotion:=happy", "0.5"], "ROS 2 has no argument '0.5': a value with spaces"),
+    (["-p", "mark:=a: b"], "-p mark:=a: b: the value is YAML, which this is not"),
+    (["-r", "__ns:=lab"], "-r __ns:=lab: a namespace begins with a slash"),
+    (["-r", "audio"], "-r audio is no remapping: write -r FROM:=TO"),
+    (["--params-file", "no.yaml"], "cannot read the parameter file no.yaml: No such file"),
+    (["-p", "avatar:=\udcef"], "'avatar:=\\udcef' is no text in UTF-8"),
+    (["-p"], "Couldn't parse trailing -p flag"),
+    (["--log-level", "loud"], "Couldn't parse log level"),
+])  # fmt: skip
+def test_a_node_says_what_is_wrong_in_one_line(tmp_path, capfd, monkeypatch, given, said):
+    monkeypatch.setattr(spin, "use_fastdds_profile", lambda images: None)
     file = tmp_path / "face.yaml"
-    file.write_text(FILE.replace("FPS", "7"))
-    command = [sys.executable, "-m", "realtalk_ros.nodes.renderer_node", "--ros-args",
-               "--params-file", str(file), "-p", "fps:=12.5"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and not done.stdout
-    assert (
-        done.stderr.startswith("realtalk_ros: fps is given as 7") and done.stderr.count("\n") == 1
-    )
+    file.write_text("/**: {ros__parameters: {fps: 7}}")
+    args = ["renderer_node", "--ros-args", "--params-file", str(file), *given]
+    assert import_module("realtalk_ros.nodes.renderer_node").main(args) == 2
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if not x.startswith("[")]
+    assert line.startswith("realtalk_ros: ") and said in line and "/project/" not in line
 
 
-def run(node, *args):
+def test_a_domain_beyond_the_ports_is_refused(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "233")
+    with pytest.raises(RealTalkError, match="from 0 to 232, not 233"):
+        ros_arguments.require_domain()
+    monkeypatch.setenv("ROS_DOMAIN_ID", "232")
+    ros_arguments.require_domain()
+    done = run("speech_node", env={**os.environ, "ROS_DOMAIN_ID": "500"})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def run(node, *args, env=None):
     command = [sys.executable, "-m", f"realtalk_ros.nodes.{node}", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
 
 
 def test_help_tells_the_parameters_and_starts_nothing():

@@ -86,8 +86,10 @@ def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
     from rclpy.signals import SignalHandlerOptions
 
     from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+    from realtalk_ros.nodes.ros_arguments import require_utf8
     from realtalk_ros.nodes.spin import REFUSED, with_advice
 
+    require_utf8(sys.argv)  # the nodes take names of files as parameters
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     for name in OTHER_MACHINES:
         os.environ.pop(name, None)

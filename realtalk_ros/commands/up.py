@@ -17,7 +17,7 @@ from typing import Any
 from rclpy.parameter import Parameter
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes import launch_arguments, lifecycle, spin
+from realtalk_ros.nodes import launch_arguments, lifecycle, ros_arguments, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.params_file import default_params_file, read_params_file
 from realtalk_ros.nodes.renderer_node import RendererNode
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="parameters (default: config/realtalk.yaml)",
     )
-    parser.add_argument("--namespace", default=lifecycle.NAMESPACE, help="default: %(default)s")
+    parser.add_argument("--namespace", help=f"default: {lifecycle.NAMESPACE}")
     parser.add_argument(
         "--face",
         metavar="NAMESPACE=AVATAR",
@@ -63,17 +63,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    ros_arguments.require_utf8([args.avatar or "", *args.face])
     values = launch_arguments.parameters({name: getattr(args, name) for name in NAMES})
     params_file = args.params_file or default_params_file()
     read_params_file(params_file)
     faces = [read_face(text) for text in args.face]
+    if faces and (args.namespace is not None or args.avatar is not None):
+        raise RealTalkError(
+            "--face names the namespace and the avatar: give each face as "
+            "--face NAMESPACE=AVATAR, without --namespace and --avatar"
+        )
     if len({namespace for namespace, _ in faces}) < len(faces):
         raise RealTalkError("every --face needs a namespace of its own")
     check_names(args.ros_args, bool(faces))
     # Of parameters ROS takes the last, of rules for names the first.
     ros_args = [sys.argv[0], "--ros-args", "--params-file", str(params_file), *args.ros_args]
     if not faces:
-        own = f"__ns:={launch_arguments.namespace(args.namespace)}"
+        own = lifecycle.NAMESPACE if args.namespace is None else args.namespace
+        own = f"__ns:={launch_arguments.namespace(own)}"
         ros_args += ["--", "--ros-args", "-r", own]
     return spin.run(lambda: make_nodes(faces, values), ros_args, images=True)
 

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 
@@ -54,6 +55,18 @@ def check_policy(value: str) -> None:
     if value not in contracts.POLICIES:
         known = ", ".join(contracts.POLICIES)
         raise RealTalkError(f"policy is one of {known}, not {value[:40]!r}")
+
+
+def refusal(name: str, default: Any, limits: tuple[float, float] | None, wrong: Any) -> str:
+    """Why a parameter cannot have the value `wrong`."""
+    if isinstance(default, str):
+        return (
+            f"{name} is text, and YAML takes this value for {wrong!r}: write it in two kinds of "
+            f"quotes, as in -p {name}:=\"'...'\""
+        )
+    kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+    within = f" from {limits[0]:g} to {limits[1]:.10g}" if limits else ""
+    return f"{name} is {kinds[type(default)]}{within}, not {wrong!r}"
 
 
 class ParameterNode(LifecycleNode):
@@ -104,7 +117,11 @@ class ParameterNode(LifecycleNode):
             descriptor.integer_range = [
                 IntegerRange(from_value=limits[0], to_value=limits[1], step=1)
             ]
-        value = self.declare_parameter(name, default, descriptor).value
+        try:
+            value = self.declare_parameter(name, default, descriptor).value
+        except ParameterException as error:
+            wrong = self._parameter_overrides[name].value
+            raise RealTalkError(refusal(name, default, limits, wrong)) from error
         self._changes[name] = change
         return value
 
@@ -141,7 +158,14 @@ class ParameterNode(LifecycleNode):
         raise NotImplementedError
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy's, which on Humble has no callbacks before and after."""
+        """As rclpy's, which names no parameter that the node does not have, and on Humble has no
+        callbacks before and after."""
+        for parameter in parameter_list:
+            if not self.has_parameter(parameter.name):
+                near = difflib.get_close_matches(parameter.name, self._changes, n=1)
+                advice = f": did you mean {near[0]}?" if near else ""
+                reason = f"{self.get_name()} has no parameter {parameter.name}{advice}"
+                return SetParametersResult(successful=False, reason=reason)
         if hasattr(self, "add_post_set_parameters_callback"):
             return super().set_parameters_atomically(parameter_list)
         parameters = self._as_declared(parameter_list)

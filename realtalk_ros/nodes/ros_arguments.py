@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters among a ROS 2 program's arguments, where ROS would take the wrong one of two."""
+"""A ROS 2 program's arguments: where ROS would take another value than the one that was meant, or
+say what is wrong in words of its own sources."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -18,6 +21,7 @@ from realtalk_ros.nodes.params_file import read_params_file
 # first of them in this order (_rclpy_pybind11), whichever was given last.
 ORDER = (bool, int, float, str, list)
 
+LAST_DOMAIN = 232  # by the ports that RTPS computes of it
 
 # What is no text for rcl (rcl_yaml_param_parser's parse.c): PyYAML has dates and more, too.
 PATTERNS = {
@@ -46,10 +50,42 @@ def _rcl_loader() -> type[yaml.SafeLoader]:
 LOADER = _rcl_loader()
 
 
-def check_types(args: Sequence[str]) -> None:
+def require_utf8(args: Sequence[str]) -> None:
+    """Raises RealTalkError for an argument that ROS cannot take, such as an old file's name."""
+    for argument in args:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise RealTalkError(
+                f"{argument!r} is no text in UTF-8, as ROS 2 takes it: rename it, or set "
+                "LANG=C.UTF-8 if it is"
+            ) from error
+
+
+def require_domain() -> None:
+    """Raises RealTalkError for a ROS_DOMAIN_ID for which DDS has no ports: it ends the process."""
+    text = os.environ.get("ROS_DOMAIN_ID", "")
+    zenoh = os.environ.get("RMW_IMPLEMENTATION", "").startswith("rmw_zenoh")
+    if text.isdecimal() and int(text) > LAST_DOMAIN and not zenoh:
+        raise RealTalkError(f"ROS_DOMAIN_ID is a number from 0 to {LAST_DOMAIN}, not {text}")
+
+
+def check_values(args: Sequence[str]) -> None:
     """Raises RealTalkError for a parameter that is given twice, by two types, and would have the
-    value that was given first. `args` are those of a program, of which all that follow
-    `--ros-args`, up to `--`, are ROS's."""
+    value that was given first, and for a value of which YAML leaves nothing, or takes a part for a
+    comment. `args` are those of a program, of which all that follow `--ros-args`, up to `--`, are
+    ROS's."""
+    for rule in _values_of(args, "-p", "--param"):
+        name, assigned, text = rule.partition(":=")
+        with contextlib.suppress(yaml.YAMLError):  # rcl refuses it, and `explain` says why
+            value = yaml.load(text, LOADER)
+            if assigned and value is None:
+                raise RealTalkError(f"-p {rule} gives no value: {_in_quotes(name, text)}")
+            if isinstance(value, str) and "#" in text and "#" not in value:
+                raise RealTalkError(
+                    f"of -p {rule} only {value!r} would be taken, as # begins a comment in YAML: "
+                    f"{_in_quotes(name, text)}"
+                )
     given: dict[tuple[str, str], Any] = {}
     for node, name, value in _parameters(args):
         before = given.setdefault((node, name), value)
@@ -61,18 +97,64 @@ def check_types(args: Sequence[str]) -> None:
         given[node, name] = value
 
 
-def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """(node or pattern, parameter, value) in the order in which they are given."""
+def explain(args: Sequence[str]) -> str:
+    """What is wrong with arguments that rcl does not accept; empty: nothing that is known here."""
+    for rule in _values_of(args, "-p", "--param"):
+        name, assigned, text = rule.partition(":=")
+        if not assigned or " " in name:
+            return f"-p {rule} is no parameter: write -p NAME:=VALUE"
+        try:
+            readable = not isinstance(yaml.load(text, LOADER), dict)
+        except yaml.YAMLError:
+            readable = False
+        if not readable:
+            return f"-p {rule}: the value is YAML, which this is not; {_in_quotes(name, text)}"
+    for rule in _values_of(args, "-r", "--remap"):
+        if ":=" not in rule:
+            return f"-r {rule} is no remapping: write -r FROM:=TO"
+        if re.match("([^:]*:)?__ns:=(?!/)", rule):
+            return f"-r {rule}: a namespace begins with a slash, as in -r __ns:=/robot"
+    for path in _values_of(args, "--params-file"):
+        try:
+            read_params_file(path)
+        except RealTalkError as error:
+            return str(error)
+    return ""
+
+
+def _in_quotes(name: str, text: str) -> str:
+    """How text is written that is to reach ROS through a shell and through YAML."""
+    value = "'" + text.replace("'", "''") + "'"
+    shell = shlex.quote(value) if re.search(r'["$`\\!]', value) else f'"{value}"'
+    return f"text is written in two kinds of quotes, as in -p {name}:={shell}"
+
+
+def _values_of(args: Sequence[str], *options: str) -> Iterator[str]:
+    """What follows any of `options` among ROS's own arguments."""
+    for option, value in _of_ros(args):
+        if option in options and value:
+            yield value
+
+
+def _of_ros(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each of ROS's own arguments, and what follows it."""
     of_ros = False
     for argument, following in zip_longest(args, args[1:], fillvalue=""):
         if argument in ("--ros-args", "--"):
             of_ros = argument == "--ros-args"
-        elif of_ros and argument in ("-p", "--param"):
+        elif of_ros:
+            yield argument, following
+
+
+def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+    """(node or pattern, parameter, value) in the order in which they are given."""
+    for argument, following in _of_ros(args):
+        if argument in ("-p", "--param"):
             name, _, text = following.partition(":=")
             node, _, name = name.rpartition(":")
-            with contextlib.suppress(yaml.YAMLError):  # rcl says what is wrong with it
+            with contextlib.suppress(yaml.YAMLError):  # `explain` says what is wrong with it
                 yield node or "/**", name, yaml.load(text, LOADER)
-        elif of_ros and argument == "--params-file":
+        elif argument == "--params-file":
             try:
                 sections = read_params_file(following, LOADER)
             except RealTalkError:

@@ -22,7 +22,12 @@ from rclpy.utilities import remove_ros_args
 from realtalk_ros.errors import RealTalkError, first_line
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.nodes.lifecycle import RealTalkNode
-from realtalk_ros.nodes.ros_arguments import check_types
+from realtalk_ros.nodes.ros_arguments import (
+    check_values,
+    explain,
+    require_domain,
+    require_utf8,
+)
 
 ANSWERING = 0.5  # s at the end of a process, for answers
 
@@ -91,9 +96,17 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
     )
 
 
-def with_advice(error: Exception) -> str:
-    """The first line of what ROS refuses, with what to do where ROS does not say so."""
-    text = first_line(error)
+def with_advice(error: Exception, args: Sequence[str] = ()) -> str:
+    """The first line of what ROS refuses, with what to do where ROS does not say so. `args`: the
+    program's."""
+    if isinstance(error, UnknownROSArgsError):
+        return (
+            f"ROS 2 has no argument {first_line(error).strip('[]')}: a value with spaces is put in "
+            'quotes, as in -p "emotion:=happy 0.5"'
+        )
+    if isinstance(error, RCLError) and (found := explain(args)):
+        return found
+    text = re.sub(r"(, at /\S+:\d+)+$", "", first_line(error))  # in rcl's sources
     if re.search("log(ging)? directory", text):
         text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
     return text
@@ -117,7 +130,9 @@ def run(
     use_fastdds_profile(images)
     args = sys.argv if args is None else args
     try:
-        check_types(args)
+        require_domain()
+        require_utf8(args)
+        check_values(args)
         others = remove_ros_args(args)[1:]
         if helped := bool({"-h", "--help"} & set(others)):
             os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # these nodes are not to be found
@@ -131,7 +146,7 @@ def run(
             return 0
         return spin(nodes)
     except REFUSED as error:
-        print(f"realtalk_ros: {with_advice(error)}", file=sys.stderr)
+        print(f"realtalk_ros: {with_advice(error, args)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before spin
         return 0
