@@ -3,9 +3,11 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from realtalk_ros.commands import doctor
 from realtalk_ros.nodes import fastdds_profile
 from realtalk_ros.nodes.fastdds_profile import (
     FASTDDS_PROFILE,
@@ -24,6 +26,8 @@ def environment(monkeypatch):
     for name in (OLD, NEW, OUR_PROFILE, TRANSPORTS, LOCALHOST_ONLY):
         monkeypatch.setenv(name, "")  # so that it is as before afterwards
         monkeypatch.delenv(name)
+    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    monkeypatch.setattr(fastdds_profile, "room", lambda: 2**30)
 
 
 def installed(monkeypatch, tmp_path, library, folder="lib"):
@@ -89,3 +93,63 @@ def test_a_users_transports_are_kept(
     )
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == told and all(f"{name}={value}" in line for line in lines)
+
+
+@pytest.mark.parametrize("images, free, environment, told", [
+    (True, 17, {}, None), (True, 16, {}, "has 16.0 MiB free, and Fast DDS takes 17"),
+    (False, 16, {}, None), (False, 0, {}, "has 0.0 MiB free, and Fast DDS takes 1"),
+    (False, 0, {TRANSPORTS: "UDPv4"}, None),
+    (True, 0, {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"}, None),
+    (True, 0, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, "`fastdds shm clean` removes"),
+])  # fmt: skip
+def test_shared_memory_without_room_is_told_before_fast_dds_fails(
+    monkeypatch, capsys, images, free, environment, told
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(fastdds_profile, "room", lambda: free * 2**20)
+    use_fastdds_profile(images)
+    said = capsys.readouterr().err
+    assert said.count("\n") == (told is not None) and (told or "") in said
+
+
+def test_there_is_no_room_where_nothing_can_be_written(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr(fastdds_profile, "SHARED_MEMORY", tmp_path)
+    assert fastdds_profile.room() > 0
+    found = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(
+        f_flag=os.ST_RDONLY, f_bavail=found.f_bavail, f_frsize=found.f_frsize))  # fmt: skip
+    assert fastdds_profile.room() == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(fastdds_profile, "SHARED_MEMORY", tmp_path / "missing")
+    assert fastdds_profile.room() == 0
+
+
+def test_doctor_looks_at_shared_memory(monkeypatch):
+    (finding,) = doctor.shared_memory()
+    assert finding.level == "ok" and "1024 MiB free" in finding.what
+    monkeypatch.setattr(fastdds_profile, "room", lambda: 2**24)
+    (finding,) = doctor.shared_memory()
+    assert finding.level == "warn" and "--shm-size" in finding.advice
+
+
+@pytest.mark.parametrize("variable, value, said", [
+    ("ROS_DOMAIN_ID", "one", "ROS_DOMAIN_ID is not an integral number"),
+    ("ROS_DOMAIN_ID", "233", "from 0 to 232, not 233"), ("HOME", "/proc/nowhere", "set HOME"),
+])  # fmt: skip
+def test_doctor_says_why_ros_does_not_start(monkeypatch, variable, value, said):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    for name in ("ROS_HOME", "ROS_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    (finding,) = doctor.ros()
+    assert finding.level == "warn" and said in finding.what and "/project/" not in finding.what
+
+
+@pytest.mark.parametrize("death, advice", [("7", "fastdds shm clean"), ("9", "put that right")])
+def test_doctor_goes_on_where_ros_is_killed(monkeypatch, tmp_path, death, advice):
+    (tmp_path / "rclpy.py").write_text(f"import os; os.kill(os.getpid(), {death})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (finding,) = doctor.ros()
+    assert finding.level == "warn" and advice in finding.advice

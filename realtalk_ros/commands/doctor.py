@@ -9,6 +9,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,8 +77,8 @@ def run(_: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which things depend on each other."""
     failed, broken = False, set()
-    checks = (python, packages, providers, model_files, avatar, speech_to_video, ros, espeak,
-              optional, disk)  # fmt: skip
+    checks = (python, packages, providers, model_files, avatar, speech_to_video, shared_memory, ros,
+              espeak, optional, disk)  # fmt: skip
     for check in checks:
         if check is speech_to_video and failed:
             continue  # it would only say the same again
@@ -234,20 +235,55 @@ def ros_hint() -> str:
     return f"`realtalk speak` works without it; for the nodes: {install_hints.how_to_get_ros()}"
 
 
-def starts_ros() -> bool:
-    """Whether ROS 2 starts, or is not installed. In a process of its own: where the RMW that is set
-    is missing, importing it ends the process."""
+def what_ends_ros() -> str:
+    """Why ROS 2 does not start; empty: it starts, or is not installed. In a process of its own:
+    importing it ends the process where the RMW that is set is missing or shared memory is full."""
+    from realtalk_ros.nodes import ros_arguments
+
     code = "try: import rclpy\nexcept ImportError: raise SystemExit(0)\nrclpy.init()"
     command = [sys.executable, "-c", code]
-    return not subprocess.run(command, capture_output=True, check=False).returncode
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return ""
+    if done.returncode < 0:
+        return signal.strsignal(-done.returncode) or f"signal {-done.returncode}"
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return ros_arguments.in_plain_words(lines[-1].rpartition("Error: ")[2])
+
+
+def shared_memory() -> Iterator[Finding]:
+    """What Fast DDS needs of it."""
+    from realtalk_ros.nodes import fastdds_profile
+
+    free = fastdds_profile.room()
+    line = f"{free / 2**20:.0f} MiB free (shared memory: {fastdds_profile.SHARED_MEMORY})"
+    if free < fastdds_profile.NEEDED_FOR_IMAGES:
+        yield warn(line, f"for the nodes: {fastdds_profile.HOW_TO_MAKE_ROOM}")
+    else:
+        yield ok(line)
 
 
 def ros() -> Iterator[Finding]:
-    if (chosen := os.environ.get("RMW_IMPLEMENTATION")) and not starts_ros():
-        yield warn(
-            f"ROS 2 does not start with RMW_IMPLEMENTATION={chosen}",
-            "unset RMW_IMPLEMENTATION; ROS 2 from PyPI has rmw_fastrtps_cpp alone",
-        )
+    from realtalk_ros.nodes import fastdds_profile, ros_arguments
+
+    if reason := what_ends_ros():
+        if chosen := os.environ.get("RMW_IMPLEMENTATION"):
+            yield warn(
+                f"ROS 2 does not start with RMW_IMPLEMENTATION={chosen}",
+                "unset RMW_IMPLEMENTATION; ROS 2 from PyPI has rmw_fastrtps_cpp alone",
+            )
+        else:
+            yield warn(
+                f"ROS 2 does not start: {reason}",
+                fastdds_profile.HOW_TO_MAKE_ROOM
+                if reason == signal.strsignal(signal.SIGBUS)
+                else "`realtalk speak` works without it; for the nodes, put that right",
+            )
+        return
+    try:
+        ros_arguments.require_domain()
+    except RealTalkError as error:
+        yield warn(f"ROS 2 does not start: {error}", "set it to another, or unset it")
         return
     for name in ROS_PACKAGES:
         try:

@@ -19,6 +19,13 @@ TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 LOCALHOST_ONLY = "ROS_LOCALHOST_ONLY"
 # Before this version of Fast DDS (on Humble) LOCALHOST_ONLY is a transport with a white list.
 WHITE_LISTS = (2, 10)
+SHARED_MEMORY = Path("/dev/shm")
+# What a process takes of it, bytes: the segment (of the profiles) and the ports.
+NEEDED, NEEDED_FOR_IMAGES = 2**20, 17 * 2**20
+HOW_TO_MAKE_ROOM = (
+    "`fastdds shm clean` removes what killed programs left there; a container gets more by --ipc "
+    "host or --shm-size"
+)
 
 
 def use_fastdds_profile(images: bool = False) -> None:
@@ -39,6 +46,7 @@ def use_fastdds_profile(images: bool = False) -> None:
                 "MiB of shared memory, not 16: they may stay away after a subscriber was killed",
                 file=sys.stderr,
             )
+    tell_of_room(NEEDED_FOR_IMAGES if images else NEEDED)
     three = "3" if version and version >= (3,) else ""  # it names one element otherwise
     file = f"realtalk_fastdds{three}_images.xml" if images else f"realtalk_fastdds{three}.xml"
     profile = str(Path(__file__).with_name(file))
@@ -46,6 +54,27 @@ def use_fastdds_profile(images: bool = False) -> None:
         os.environ.pop(name, None)
     read = FASTDDS_PROFILE if version is None else (FASTDDS_PROFILE[version >= (3,)],)
     os.environ.update(dict.fromkeys((*read, OUR_PROFILE), profile))
+
+
+def room() -> int:
+    """Free bytes in shared memory."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return 0
+    return 0 if found.f_flag & os.ST_RDONLY else found.f_bavail * found.f_frsize
+
+
+def tell_of_room(needed: int) -> None:
+    """Prints what Fast DDS's own errors do not say, where it will not get its shared memory."""
+    fast_dds = os.environ.get("RMW_IMPLEMENTATION", "") in ("", "rmw_fastrtps_cpp")
+    udp = os.environ.get(TRANSPORTS, "").startswith("UDP")
+    if fast_dds and not udp and (free := room()) < needed:
+        print(
+            f"realtalk_ros: {SHARED_MEMORY} has {free / 2**20:.1f} MiB free, and Fast DDS takes "
+            f"{needed >> 20}: messages go by UDP, which is slower. {HOW_TO_MAKE_ROOM}",
+            file=sys.stderr,
+        )
 
 
 def _transports(version: tuple[int, ...] | None) -> str:

@@ -122,6 +122,14 @@ def explain(args: Sequence[str]) -> str:
     return ""
 
 
+def in_plain_words(text: str) -> str:
+    """What ROS says, without the positions in its sources, and with what to do."""
+    text = re.sub(r"(, at /\S+:\d+)+$", "", text)
+    if re.search("log(ging)? directory", text):
+        text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
+    return text
+
+
 def _in_quotes(name: str, text: str) -> str:
     """How text is written that is to reach ROS through a shell and through YAML."""
     value = "'" + text.replace("'", "''") + "'"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import re
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from realtalk_ros.nodes.lifecycle import RealTalkNode
 from realtalk_ros.nodes.ros_arguments import (
     check_values,
     explain,
+    in_plain_words,
     require_domain,
     require_utf8,
 )
@@ -106,10 +106,7 @@ def with_advice(error: Exception, args: Sequence[str] = ()) -> str:
         )
     if isinstance(error, RCLError) and (found := explain(args)):
         return found
-    text = re.sub(r"(, at /\S+:\d+)+$", "", first_line(error))  # in rcl's sources
-    if re.search("log(ging)? directory", text):
-        text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
-    return text
+    return in_plain_words(first_line(error))
 
 
 def show_help(nodes: Sequence[RealTalkNode]) -> None:
