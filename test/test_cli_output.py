@@ -280,6 +280,20 @@ def test_nodes_inherit_that_they_are_not_to_be_hung_up(monkeypatch, handler):
     assert ignored == (handler is signal.SIG_IGN)
 
 
+def test_ctrl_c_while_a_node_imports_is_no_traceback(monkeypatch, capfd):
+    pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    nodes = {}
+    node_processes.start(nodes, "markers_node")
+    try:
+        nodes["markers_node"].send_signal(signal.SIGINT)  # as the terminal does
+        assert nodes["markers_node"].wait(60) == 0
+    finally:
+        node_processes.stop(nodes)
+    assert "Traceback" not in capfd.readouterr().err
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize(
     "arguments",

@@ -128,9 +128,12 @@ def start(
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # by nohup: a process started under a handler would not inherit that
             handlers[number] = signal.signal(number, lambda sent, _: came.append(sent))
+    # Of Ctrl-C the terminal tells the nodes, too: while they import, it waits (spin.py).
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         nodes[name] = subprocess.Popen(command, pass_fds=tuple(_held))
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for kind, handler in handlers.items():
             signal.signal(kind, handler)
     for sent in came:

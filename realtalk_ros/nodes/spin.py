@@ -52,6 +52,7 @@ def spin(nodes: list[RealTalkNode]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
         signal.signal(number, lambda number, _frame: signals.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which node_processes.py blocks
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
