@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from realtalk_ros.commands import doctor
-from realtalk_ros.nodes import fastdds_profile
+from realtalk_ros.nodes import fastdds_profile, ros_arguments
 from realtalk_ros.nodes.fastdds_profile import (
     FASTDDS_PROFILE,
     LOCALHOST_ONLY,
@@ -135,8 +135,8 @@ def test_doctor_looks_at_shared_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("variable, value, said", [
-    ("ROS_DOMAIN_ID", "one", "ROS_DOMAIN_ID is not an integral number"),
-    ("ROS_DOMAIN_ID", "233", "from 0 to 232, not 233"), ("HOME", "/proc/nowhere", "set HOME"),
+    (ros_arguments.DOMAIN, "one", "is not an integral number"),
+    (ros_arguments.DOMAIN, "233", "from 0 to 232, not 233"), ("HOME", "/proc/nowhere", "set HOME"),
 ])  # fmt: skip
 def test_doctor_says_why_ros_does_not_start(monkeypatch, variable, value, said):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")

@@ -101,12 +101,12 @@ def test_a_node_says_what_is_wrong_in_one_line(tmp_path, capfd, monkeypatch, giv
 
 
 def test_a_domain_beyond_the_ports_is_refused(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "233")
+    monkeypatch.setenv(ros_arguments.DOMAIN, "233")
     with pytest.raises(RealTalkError, match="from 0 to 232, not 233"):
         ros_arguments.require_domain()
-    monkeypatch.setenv("ROS_DOMAIN_ID", "232")
+    monkeypatch.setenv(ros_arguments.DOMAIN, "232")
     ros_arguments.require_domain()
-    done = run("speech_node", env={**os.environ, "ROS_DOMAIN_ID": "500"})
+    done = run("speech_node", env={**os.environ, ros_arguments.DOMAIN: "500"})
     assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 

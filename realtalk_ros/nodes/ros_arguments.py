@@ -21,6 +21,7 @@ from realtalk_ros.nodes.params_file import read_params_file
 # first of them in this order (_rclpy_pybind11), whichever was given last.
 ORDER = (bool, int, float, str, list)
 
+DOMAIN = "ROS_DOMAIN_ID"
 LAST_DOMAIN = 232  # by the ports that RTPS computes of it
 
 # What is no text for rcl (rcl_yaml_param_parser's parse.c): PyYAML has dates and more, too.
@@ -64,10 +65,10 @@ def require_utf8(args: Sequence[str]) -> None:
 
 def require_domain() -> None:
     """Raises RealTalkError for a ROS_DOMAIN_ID for which DDS has no ports: it ends the process."""
-    text = os.environ.get("ROS_DOMAIN_ID", "")
+    text = os.environ.get(DOMAIN, "")
     zenoh = os.environ.get("RMW_IMPLEMENTATION", "").startswith("rmw_zenoh")
     if text.isdecimal() and int(text) > LAST_DOMAIN and not zenoh:
-        raise RealTalkError(f"ROS_DOMAIN_ID is a number from 0 to {LAST_DOMAIN}, not {text}")
+        raise RealTalkError(f"{DOMAIN} is a number from 0 to {LAST_DOMAIN}, not {text}")
 
 
 def check_values(args: Sequence[str]) -> None:
