@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import cv2
@@ -619,6 +620,20 @@ def test_pages_are_told_within_two_seconds_when_no_pictures_come(served):
 def test_a_host_that_cannot_be_is_said_in_one_line(host):
     with pytest.raises(RealTalkError, match="host"):
         Display(host=host, port=0).start()
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1", "localhost"])
+def test_the_address_that_is_told_opens_the_page(host):
+    display = Display(host=host, port=0)
+    try:
+        display.start()
+    except RealTalkError as error:
+        pytest.skip(str(error))  # a machine without IPv6
+    try:
+        with urllib.request.urlopen(f"http://{display.address}/", timeout=10) as page:
+            assert page.status == 200
+    finally:
+        display.stop()
 
 
 def test_only_the_page_is_served(served):

@@ -80,7 +80,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         display.update(avatars=self.avatars.labels, avatar=self.avatars.shown)
         display.start()
         self.display = display
-        self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
+        self.get_logger().info(f"the face is on http://{display.address}/ (and /operator)")
 
     def halt(self) -> None:
         self._subscribe(False)

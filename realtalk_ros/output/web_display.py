@@ -68,6 +68,12 @@ class Display:
         self._thread: threading.Thread | None = None
 
     @property
+    def address(self) -> str:
+        """Host and port, as a browser takes them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
     def away(self) -> bool:
         """Whether pages are open and no pictures come."""
         return self._server is not None and self._server.away
@@ -115,7 +121,7 @@ class Display:
             code = getattr(failure, "errno", None)  # asyncio adds the address to the text
             reason = os.strerror(code) if code and code > 0 else failure
             raise RealTalkError(
-                f"cannot serve on {self.host}:{self.port} ({reason}): choose another host or port"
+                f"cannot serve on {self.address} ({reason}): choose another host or port"
             )
 
     def stop(self) -> None:
