@@ -30,7 +30,8 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError
 from realtalk_ros.paths import is_file
 
-MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
+BUNDLED = Path(__file__).parent / "models"
+MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or BUNDLED)
 # The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
 # convolution, 16 to 16 channels, on 256x256 (data/README.md says how the file was made).
 REFERENCE_NETWORK = Path(__file__).parent / "data" / "reference_conv.onnx"
@@ -44,7 +45,6 @@ TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)"
 ort.disable_telemetry_events()
 # Open sessions by file, device and options; each is closed when its last user drops it.
 _SESSIONS: WeakValueDictionary[tuple[Any, ...], ort.InferenceSession] = WeakValueDictionary()
-HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
 
 def providers_for(device: str) -> tuple[str, ...]:
@@ -63,13 +63,20 @@ def providers_for(device: str) -> tuple[str, ...]:
     return wanted
 
 
+def how_to_restore(path: Path) -> str:
+    """What to do about a model file that is not as it should be."""
+    if path.parent == BUNDLED:
+        return "reinstall realtalk_ros, or `git checkout` its models folder"
+    return "put the right one there, or use the networks that come with realtalk_ros"
+
+
 def check(path: Path) -> str | None:
     """What is wrong with a model file, in one line, or None."""
     if not is_file(path):
-        return f"model file {path} is missing: {HOW_TO_RESTORE}"
+        return f"model file {path} is missing: {how_to_restore(path)}"
     wanted = checksums.read(path.parent).get(path.name)
     if wanted and _sha256(*version_of(path)) != wanted:
-        return f"model file {path} does not match its checksum (damaged?): {HOW_TO_RESTORE}"
+        return f"model file {path} does not match its checksum (damaged?): {how_to_restore(path)}"
     return None
 
 
@@ -156,7 +163,7 @@ def session(
             ],
         )
     except Exception as error:  # onnxruntime's own exceptions share no base class but this
-        raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
+        raise ModelError(f"model file {path} cannot be loaded: {how_to_restore(path)}") from error
     _SESSIONS[key] = opened
     return opened
 

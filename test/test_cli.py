@@ -346,6 +346,7 @@ def test_a_harmed_model_ends_speak_in_one_line(tmp_path, clip):
     ran = command("speak", "--wav", clip, "--out", tmp_path / "o.mp4",
                   REALTALK_MODEL_DIR=str(tmp_path / "models"))  # fmt: skip
     assert ran.returncode == 2 and one_line(ran.stderr) and "checksum" in ran.stderr
+    assert "put the right one there" in ran.stderr  # the installation is as it should be
     assert not (tmp_path / "o.mp4").exists()
 
 

@@ -2,6 +2,7 @@
 """Setting parameters of a node: whatever goes wrong, there is an answer."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR
+from realtalk_ros.commands import up
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
 
@@ -68,6 +71,19 @@ def test_a_parameter_that_a_node_does_not_have_is_named(node):
     (answered,) = answer(node, near)
     assert answered == (False, f"{node.get_name()} has no parameter avtar: did you mean avatar?")
     assert answer(node, far) == [(False, f"{node.get_name()} has no parameter nothing_like_it")]
+
+
+def test_a_path_may_begin_at_home(node, monkeypatch, tmp_path):
+    """No shell makes ~ of NAME:=~/file the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(AVATAR_DIR / "kenji", tmp_path / "ann")
+    assert answer(node, Parameter("avatar", value="~/ann")) == [(True, "")]
+    assert node.avatar == node.get_parameter("avatar").value == f"{tmp_path}/ann"
+    given = [Parameter("avatar", value="~/ann"), Parameter("autostart", value=False)]
+    again = type(node)(context=node.context, parameter_overrides=given)
+    assert again.avatar == f"{tmp_path}/ann"
+    again.destroy_node()
+    assert up.read_face("lab=~/ann") == ("/lab", f"{tmp_path}/ann")
 
 
 def test_what_a_running_node_was_configured_with_may_be_set_again(node, monkeypatch):

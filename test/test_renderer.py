@@ -365,7 +365,7 @@ def test_a_generator_of_another_format_is_refused(tmp_path):
     shutil.copytree(onnx_session.MODEL_DIR, tmp_path, dirs_exist_ok=True)
     (tmp_path / checksums.FILE).unlink()
     shutil.copy(tmp_path / "expression_step.onnx", tmp_path / "renderer_generate.onnx")
-    with pytest.raises(ModelError, match="format.*reinstall"):
+    with pytest.raises(ModelError, match="format.*put the right one there"):
         FaceRenderer(Avatar.load("default"), model_dir=tmp_path)
     own = replace(Avatar.load("default"), generator=tmp_path)
     with pytest.raises(ModelError, match="format.*train renderer --avatar"):

@@ -192,7 +192,7 @@ def model_files() -> Iterator[Finding]:
     for name in onnx_session.FILES:
         if name not in listed:
             file = onnx_session.MODEL_DIR / checksums.FILE
-            yield warn(f"{file} has no checksum for {name}", onnx_session.HOW_TO_RESTORE)
+            yield warn(f"{file} has no checksum for {name}", onnx_session.how_to_restore(file))
     if not problems:
         yield ok(
             f"{len(onnx_session.networks())} model files in {onnx_session.MODEL_DIR} match their "

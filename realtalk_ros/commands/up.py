@@ -8,6 +8,7 @@ rendering/batching.py.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,8 @@ def read_face(text: str) -> tuple[str, str]:
     if not namespace.strip("/") or not avatar:
         raise RealTalkError(f"--face takes NAMESPACE=AVATAR, such as robot1=default, not {text!r}")
     try:
-        return launch_arguments.namespace(namespace), avatar
+        # No shell expands ~ in NAMESPACE=~/faces/ann.
+        return launch_arguments.namespace(namespace), os.path.expanduser(avatar)  # noqa: PTH111
     except RealTalkError as error:
         raise RealTalkError(f"--face {text}: {error}") from error
 

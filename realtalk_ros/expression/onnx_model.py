@@ -116,7 +116,8 @@ class ExpressionModel:
             if version != EXPRESSION_VERSION:
                 raise ModelError(
                     f"{folder}/{name} has interface version {version}, this "
-                    f"package needs {EXPRESSION_VERSION}: {onnx_session.HOW_TO_RESTORE}"
+                    f"package needs {EXPRESSION_VERSION}: "
+                    f"{onnx_session.how_to_restore(folder / name)}"
                 )
         properties = onnx_session.metadata(self._step)
         if step_file != STEP_FILE:

@@ -5,6 +5,7 @@ several nodes have. (To add one: docs/develop.md.)"""
 from __future__ import annotations
 
 import difflib
+import os
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -49,6 +50,9 @@ NAMES = frozenset(
     start_delay stats tail text threads threshold utterance_id voice wait_for wav""".split()
 )
 
+# Of these, which may be paths. No shell expands ~ in NAME:=~/file, nor in a file of parameters.
+PATHS = frozenset("avatar background model_dir out stats wav".split())
+
 
 def check_policy(value: str) -> None:
     """Raises RealTalkError for what is no value of a parameter `policy`."""
@@ -57,12 +61,23 @@ def check_policy(value: str) -> None:
         raise RealTalkError(f"policy is one of {known}, not {value[:40]!r}")
 
 
+def as_meant(parameter: Parameter, is_float: bool) -> Parameter:
+    """With an integer made a float where one is declared (`fps: 25` is meant as 25.0), and ~ in a
+    path made the home folder."""
+    name, value = parameter.name, parameter.value
+    if is_float and parameter.type_ == Parameter.Type.INTEGER:
+        return Parameter(name, value=float(value))
+    if name in PATHS and isinstance(value, str) and value.startswith("~"):
+        return Parameter(name, value=os.path.expanduser(value))  # noqa: PTH111 - it never raises
+    return parameter
+
+
 def refusal(name: str, default: Any, limits: tuple[float, float] | None, wrong: Any) -> str:
     """Why a parameter cannot have the value `wrong`."""
     if isinstance(default, str):
         return (
-            f"{name} is text, and YAML takes this value for {wrong!r}: write it in two kinds of "
-            f"quotes, as in -p {name}:=\"'...'\""
+            f"{name} is text, and YAML takes this value for {wrong!r}: write {name}: '...' in a "
+            f"file, -p {name}:=\"'...'\" in a shell"
         )
     kinds = {bool: "true or false", int: "a whole number", float: "a number"}
     within = f" from {limits[0]:g} to {limits[1]:.10g}" if limits else ""
@@ -105,10 +120,8 @@ class ParameterNode(LifecycleNode):
             read_only=change == NEVER,
             additional_constraints=f"set it {WHEN[change]}",
         )
-        given = self._parameter_overrides.get(name)
-        if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
-            # `fps: 25` in a YAML file is meant as 25.0
-            self._parameter_overrides[name] = Parameter(name, value=float(given.value))
+        if given := self._parameter_overrides.get(name):
+            self._parameter_overrides[name] = as_meant(given, isinstance(default, float))
         if limits and isinstance(default, float):
             descriptor.floating_point_range = [
                 FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))
@@ -175,13 +188,13 @@ class ParameterNode(LifecycleNode):
         return result
 
     def _as_declared(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Integers are converted where a float is declared."""
+        """See `as_meant`."""
         return [
-            Parameter(p.name, value=float(p.value))
-            if p.type_ == Parameter.Type.INTEGER
-            and self.has_parameter(p.name)
-            and self.get_parameter(p.name).type_ == Parameter.Type.DOUBLE
-            else p
+            as_meant(
+                p,
+                self.has_parameter(p.name)
+                and self.get_parameter(p.name).type_ == Parameter.Type.DOUBLE,
+            )
             for p in parameters
         ]
 

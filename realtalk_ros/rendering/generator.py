@@ -331,7 +331,7 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
     """Raises ModelError for a generator of another format, or one that was not trained with the
     encoder and aligner of `folder`."""
     metadata = onnx_session.metadata(session)
-    mend = onnx_session.HOW_TO_RESTORE if path.parent == folder else HOW_TO_RENEW
+    mend = onnx_session.how_to_restore(path) if path.parent == folder else HOW_TO_RENEW
     if metadata.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
         raise ModelError(
             f"model file {path} has format {metadata.get('realtalk.format')}, this reads "
