@@ -7,12 +7,12 @@ import errno
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError, reason
-from realtalk_ros.paths import is_folder, is_standard_output
+from realtalk_ros.paths import is_folder, is_same, is_standard_output
 
 LONG_NAME, KEPT = 100, 60  # bytes of a name that is cut for its hidden file, and what is kept
 
@@ -113,3 +113,18 @@ def check_can_write(path: Path, option: str = "", straight: bool = False) -> Non
         ) from error
     if not os.access(folder, os.W_OK):
         raise RealTalkError(f"{what}: the folder {folder} cannot be written to")
+
+
+def check_video(path: Path, option: str, inputs: Iterable[Path] = ()) -> None:
+    """Raises RealTalkError for what cannot become a video, and for one of the `inputs`, which would
+    be lost."""
+    check_can_write(path, option)
+    if path.suffix.lower() != ".mp4":
+        raise RealTalkError(f"{option} {path}: the video is an MP4, give a name that ends in .mp4")
+    check_is_no_input(path, option, inputs)
+
+
+def check_is_no_input(path: Path, option: str, inputs: Iterable[Path]) -> None:
+    """Raises RealTalkError for a file that would be written over one of the `inputs`."""
+    if any(is_same(path, other) for other in inputs):
+        raise RealTalkError(f"{option} {path} is the input: give another name")

@@ -71,6 +71,33 @@ def test_speak_refuses_a_pipe_for_the_video(capsys, here):
     assert "device or a pipe" in complaint and (here / "pipe.mp4").is_fifo()
 
 
+@pytest.mark.parametrize("words", [
+    "speak --wav film.mp4 --out film.mp4", "speak --wav film.mp4 --out link.mp4",
+    "speak --wav one.wav --background a.png --out o.mp4 --csv a.png",
+    "demo --wav film.mp4 --out film.mp4", "demo --wav film.mp4 --out link.mp4",
+    "avatars show ./ann --out ann/parted.png",
+    "avatars show mira ./ann --spoken --out ann/templates/000.jpg",
+])  # fmt: skip
+def test_what_is_read_is_not_written_over(capsys, here, monkeypatch, words):
+    if words.startswith("demo"):
+        pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+        monkeypatch.setattr("realtalk_ros.commands.demo.record", lambda *_: pytest.fail("went on"))
+    shutil.copytree(AVATAR_DIR / "kenji", "ann")
+    shutil.copy("one.wav", "film.mp4")
+    shutil.copy("ann/parted.png", "a.png")
+    (here / "link.mp4").symlink_to("film.mp4")
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    assert "is the input: give another name" in refusal(capsys, *words.split())
+    assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("out", ["face.avi", "face.png", "face"])
+def test_a_demo_is_an_mp4_too(capsys, here, monkeypatch, out):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    monkeypatch.setattr("realtalk_ros.commands.demo.record", lambda *_: pytest.fail("it went on"))
+    assert "give a name that ends in .mp4" in refusal(capsys, "demo", "--out", out)
+
+
 WITH_A_PATH = [
     ("speak", "--wav", "{}/a.wav", "--out", "o.mp4"),
     ("speak", "--wav", "one.wav", "--out", "{}/o.mp4"),

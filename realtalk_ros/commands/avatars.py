@@ -23,7 +23,7 @@ from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import exists, is_file, is_same
-from realtalk_ros.whole_files import check_can_write
+from realtalk_ros.whole_files import check_can_write, check_is_no_input
 
 COLUMNS = 4  # of the contact sheet
 
@@ -168,6 +168,7 @@ def show(args: argparse.Namespace) -> None:
     avatars = [Avatar.load(name) for name in args.avatars]
     out = args.out or Path(f"{find(args.avatars[0]).resolve().name}.png")
     check_can_write(out)
+    check_is_no_input(out, "--out", [file for a in args.avatars for file in find(a).rglob("*")])
     if args.spoken:
         from realtalk_ros.commands.spoken_sheet import sheet
 

@@ -36,7 +36,7 @@ from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.params_file import default_params_file
 from realtalk_ros.output.console import warn
-from realtalk_ros.whole_files import check_can_write
+from realtalk_ros.whole_files import check_can_write, check_video
 
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up
 USABLE, KEPT_UP = 0.25, 0.9  # shares of the frames: a face at all; as many as were asked for
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_place(args.out)
+    check_place(args.out, args.wav)
     pcm, rate = read_audio(args.wav, partial(warn, "demo"))
     avatar = Avatar.load(args.avatar)
     with tempfile.TemporaryDirectory(prefix="realtalk_demo_") as folder:
@@ -101,10 +101,11 @@ def judge(figures: Figures) -> int:
     return 0
 
 
-def check_place(out: Path) -> None:
-    """Raises RealTalkError, before anything is started, where `out` cannot be written."""
-    for path in (out, out.with_suffix(".png")):
-        check_can_write(path, "--out")
+def check_place(out: Path, wav: Path) -> None:
+    """Raises RealTalkError, before anything is started, where `out` cannot be written, or is what
+    is spoken."""
+    check_video(out, "--out", [wav])
+    check_can_write(out.with_suffix(".png"), "--out")
     folder = out.absolute().parent
     if (free := shutil.disk_usage(folder).free / 2**20) < MIN_DISK_MB:
         raise RealTalkError(f"{folder} has {free:.0f} MB left: make room, or choose another --out")

@@ -24,7 +24,7 @@ from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.paths import is_same, output_path, summary_output
 from realtalk_ros.rendering import watermark
 from realtalk_ros.rendering.background import Background
-from realtalk_ros.whole_files import check_can_write
+from realtalk_ros.whole_files import check_can_write, check_is_no_input, check_video
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
 
@@ -127,14 +127,13 @@ def check(args: argparse.Namespace) -> None:
     smallest, largest = contracts.SIZE_RANGE
     if not smallest <= args.size <= largest:
         raise RealTalkError(f"--size {args.size}: give {smallest} to {largest}")
-    if args.out.suffix.lower() != ".mp4":
-        raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
-    for option, path in (("--out", args.out), ("--csv", args.csv)):
-        if path is None:
-            continue
-        check_can_write(path, option, straight=option == "--csv")
-        if args.wav is not None and not piped(args) and is_same(path, args.wav):
-            raise RealTalkError(f"{option} {path} is the input: give another name")
+    inputs = [Path(args.background)] if args.background else []
+    if args.wav is not None and not piped(args):
+        inputs.append(args.wav)
+    check_video(args.out, "--out", inputs)
+    if args.csv is not None:
+        check_can_write(args.csv, "--csv", straight=True)
+        check_is_no_input(args.csv, "--csv", inputs)
     if args.csv is not None and is_same(args.csv, args.out):
         raise RealTalkError("--csv and --out are one file: give two names")
 

@@ -17,11 +17,10 @@ import numpy as np
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.enroll.one_person import check_one_person
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.live_link import live_link_csv
-from realtalk_ros.paths import is_same, output_path, summary_output
-from realtalk_ros.whole_files import check_can_write
+from realtalk_ros.paths import output_path, summary_output
+from realtalk_ros.whole_files import check_can_write, check_is_no_input
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_can_write(args.csv, "--csv", straight=True)
-    if is_same(args.csv, args.video):
-        raise RealTalkError(f"--csv {args.csv} is the input: give another name")
+    check_is_no_input(args.csv, "--csv", [args.video])
     summary = summary_output(args.csv)
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)
