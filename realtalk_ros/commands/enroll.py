@@ -50,6 +50,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.paths import check_file, is_folder
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.whole_files import check_is_no_input
 
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
@@ -148,9 +149,12 @@ def write_contact_sheet(target: Path) -> Path:
     avatar = Avatar.load(target)
     cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]), contact_sheet.ENROLMENT)
     picture = contact_sheet.labelled(cells, contact_sheet.ENROLMENT, len(cells))
-    path = target.with_name(f"{target.name}-faces.jpg")
-    provenance.write_picture(path, picture, avatar.provenance)
-    return path
+    provenance.write_picture(sheet_of(target), picture, avatar.provenance)
+    return sheet_of(target)
+
+
+def sheet_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}-faces.jpg")
 
 
 def check(args: argparse.Namespace) -> Path:
@@ -173,13 +177,15 @@ def check(args: argparse.Namespace) -> Path:
         raise RealTalkError(
             "--smile goes with a photo by --image, without --landmarks: leave it out"
         )
-    for source in filter(None, (args.image or args.video, args.smile, args.landmarks)):
+    sources = [s for s in (args.image or args.video, args.smile, args.landmarks) if s]
+    for source in sources:
         check_file(source)
     if not is_folder(args.out) or not os.access(args.out, os.W_OK):
         raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
     target = args.out / name
     if os.path.lexists(target):
         raise exists(target)
+    check_is_no_input(sheet_of(target), "the sheet", sources)
     return target
 
 

@@ -99,6 +99,12 @@ def test_places_that_cannot_be_are_refused(drawing, tmp_path, capsys):
     refused(capsys, drawing, tmp_path, "nowhere")
 
 
+def test_a_photo_is_not_replaced_by_the_sheet(drawing, tmp_path, capsys):
+    photo = (tmp_path / "face.png").rename(tmp_path / "ann-faces.jpg")
+    drawing[drawing.index("--image") + 1] = str(photo)
+    refused(capsys, drawing, tmp_path, "is the input: give another name")
+
+
 def test_of_two_commands_at_once_the_second_says_that_the_avatar_exists(
     drawing, tmp_path, capsys, monkeypatch
 ):
