@@ -401,7 +401,7 @@ def test_eyes_drawn_together_are_as_drawn_alone(values):
         if together.closing and alone.closing:
             pairs.append((together.closing, alone.closing))
             layers = together.closing.layers, alone.closing.layers
-            assert (layers[0] is None) == (layers[1] is None) == (eye.closure < PAINTED[0])
+            assert (layers[0] is None) == (layers[1] is None) == (eye.lowered < PAINTED[0])
             if layers[0] is not None:
                 assert cv2.absdiff(*map(np.ascontiguousarray, layers)).max() <= 1
         for one, other in pairs:

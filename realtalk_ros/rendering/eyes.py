@@ -46,8 +46,9 @@ IRIS_DEPTH = 1.4  # cm from the eyeball's centre
 EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
 RIGID, FADE = 1.1, 0.8
-# Of a lid that closes. Closures between which it is painted more and more (eyelids.py), and between
-# which what lies below it is painted, too.
+# Of a lid that closes. How far it came down, between which it is painted more and more
+# (eyelids.py): where the lower lid narrows the eye, as in a smile, it keeps its own skin. And
+# closures between which what lies below it is painted, too.
 PAINTED, SEALED = (0.05, 0.3), (0.7, 1.0)
 # In eye widths: the skin above the lid that it carries along, beyond which all stays; the paint's
 # soft border.
@@ -209,7 +210,7 @@ def closing_lids(
     pixels: EyePixels, lids: LidHeights, sampling_grid: np.ndarray, blend: np.ndarray
 ) -> list[ClosingLid | None]:
     """Those of each eye. Arguments as of ClosingLid, of all pixels."""
-    painted = [eye.closure > PAINTED[0] for eye in pixels.eyes]
+    painted = [eye.lowered > PAINTED[0] for eye in pixels.eyes]
     layers = lids.layers(pixels) if any(painted) else None
     return [
         ClosingLid(
@@ -337,7 +338,7 @@ class LidHeights:
         painted, sealed, turned, highest, lowest = pixels.spread(
             [
                 (
-                    float(smoothstep(eye.closure, *PAINTED)),
+                    float(smoothstep(eye.lowered, *PAINTED)),
                     float(smoothstep(eye.closure, *SEALED)),
                     eye.side,
                     self.template_upper[part].max(),

@@ -12,6 +12,7 @@ MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
 POSITIONS = np.linspace(0, 1, SAMPLES)
 MIDDLE = slice(SAMPLES // 4, -SAMPLES // 4)  # of it, where the lids are farthest apart
+BLINK = 0.85  # of what a blink closes: the upper lid's share, in the face model
 # Eye widths by which the shut lids of seven filmed people meet higher than the model's, from the
 # outer corner to the inner one (docs/experiments.md).
 RISE = 0.21 * POSITIONS - 0.08 * POSITIONS**2 - 0.04
@@ -65,6 +66,14 @@ class RestingLids(NamedTuple):
         curves[2], curves[3] = middle + half, middle - half
         curves[4] = np.maximum(1 - openness, 0)
         return curves
+
+
+def lowered(curves: np.ndarray) -> float:
+    """How far the upper lid of `RestingLids.curves` came down, 0..1, in blinks as far as it closes.
+    In smiles and squints the lower lid does that."""
+    upper, _, template_upper, template_lower, _ = curves[:, MIDDLE]
+    opening = np.maximum(template_upper - template_lower, 1e-3)
+    return max(float(((template_upper - upper) / opening).mean()) / BLINK, 0.0)
 
 
 def lid_heights(lids: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:

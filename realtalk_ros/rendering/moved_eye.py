@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.rendering.lid_curves import MIDDLE, RestingLids
+from realtalk_ros.rendering.lid_curves import MIDDLE, RestingLids, lowered
 
 Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 IRIS_RADIUS = 0.62  # cm
@@ -40,6 +40,7 @@ class MovedEye(NamedTuple):
     axes: EyeAxes
     curves: np.ndarray  # (5, SAMPLES), see `RestingLids.curves`
     closure: float
+    lowered: float  # how far the upper lid closes it: in a blink as `closure`, hardly in a squint
     iris: list[float]  # its place, x and y from the eye's first corner, pixels, and radius
     movement: list[float]  # along u and v, from what the template shows there
     rows: slice
@@ -74,6 +75,7 @@ class MovedEye(NamedTuple):
             axes=axes,
             curves=curves,
             closure=closure,
+            lowered=min(lowered(curves), closure),
             iris=[*place.tolist(), IRIS_RADIUS * template.scale * size],
             movement=(axes.directions @ (axes.shift + irises)).tolist(),
             rows=rows,
