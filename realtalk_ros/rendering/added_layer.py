@@ -26,6 +26,7 @@ FADE = (7, 7)  # box filter of the borders of both
 INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
 # What is finer is left out: box filter of the change, and twice of half of the mouth crop.
 COARSE_BLUR = (3, 3)
+FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 UNSEEN = (0.5,) * 4  # grey levels: images are of whole ones
 

@@ -32,7 +32,7 @@ from realtalk_ros.face_model.landmarks import (
     NOSE_BASE,
     NOSE_BRIDGE,
 )
-from realtalk_ros.rendering.added_layer import CELL, pixels
+from realtalk_ros.rendering.added_layer import CELL, FEATHER, faded_border, pixels
 from realtalk_ros.rendering.avatar_encoding import template_crops
 from realtalk_ros.rendering.boxes import bounding_box, is_empty, nested
 from realtalk_ros.rendering.eyelids import open_eyes
@@ -68,16 +68,17 @@ MEAN_SMILE = 0.45  # mouthSmile of the 68 people, at whose mouth's corner v is 1
 # How far skin moves outwards and up where the mouth's corner does so as at mouthSmile 1, in shares
 # of the width that is u's unit; and where, middle and standard deviation in u and v.
 MOVEMENT, WHERE = (0.125, 0.155), ((0.88, 0.34), (0.55, 0.36))
-# Where it ends: from 0 to 1 in u, beside the nose's wing and within the outline of the face (this
-# far or, as at the far side of a head that is turned, at the jaw), and in v, below the lid (of
-# glasses: below their rim) and above the mouth.
-BESIDE_WING, BELOW_LID, ABOVE_MOUTH = (0.1, 0.34), (0.1, 0.35), (1.15, 0.85)
+# Where it ends: from 0 to 1 in u, on the nose's wing, which follows the cheek, and within the
+# outline of the face (this far or, as at the far side of a head that is turned, at the jaw), and in
+# v, below the lid (of glasses: below their rim) and above the mouth. And at the crop's border.
+AT_WING, BELOW_LID, ABOVE_MOUTH = (-0.1, 0.25), (0.1, 0.35), (1.15, 0.85)
 BELOW_GLASSES = (0.5, 0.75)  # unless their rim is found
 BELOW_RIM = (0.06, 0.31)  # from its lowest point
 OUTLINE, OUTLINE_FADE = 1.3, 0.3
-# Light at mouthSmile 1, logarithms of blue, green and red: darker along lines from one point (u, v)
-# to another, of a standard deviation. The fold beside the nose, whose first u counts from the wing,
-# and that below the eye. And the cheek, lighter: middle and standard deviation in u and v.
+# Light at a smile of 0.76 (`share_of_light`), logarithms of blue, green and red: darker along lines
+# from one point (u, v) to another, of a standard deviation. The fold beside the nose, whose first u
+# counts from the wing, and that below the eye. And the cheek, lighter: middle and standard
+# deviation in u and v.
 NASOLABIAL = ((0.16, 0.57), (0.83, 0.75), 0.07, np.array([-0.21, -0.20, -0.14]))
 BELOW_EYE = ((0.56, 0.07), (1.11, 0.38), 0.10, np.array([-0.17, -0.14, -0.095]))
 CHEEK = ((1.3, 0.68), (0.42, 0.15), np.array([0.15, 0.11, 0.095]))
@@ -169,7 +170,7 @@ class Cheeks:
             outwards, up = (smiles + jaw * (smile > UNSEEN)).clip(LEAST, self._most[side]).tolist()
             if max(abs(outwards), abs(up)) > TINY:
                 source = axes.source(outwards, up)
-                moved.append(MovedCheek(cheek, source, max((outwards + up) / 2, 0.0)))
+                moved.append(MovedCheek(cheek, source, share_of_light((outwards + up) / 2)))
         return moved
 
 
@@ -241,8 +242,9 @@ def make_cheek(
     wing = float(axes.coordinates(points[side.wing])[0])
     jaw_u, jaw_v = axes.coordinates(points[side.jaw])
     outline = np.minimum(np.interp(v, np.maximum.accumulate(jaw_v), jaw_u), OUTLINE)
-    inside = smoothstep(u - wing, *BESIDE_WING) * smoothstep((outline - u) / OUTLINE_FADE)
+    inside = smoothstep(u - wing, *AT_WING) * smoothstep((outline - u) / OUTLINE_FADE)
     inside *= smoothstep(v, *top) * smoothstep(v, *ABOVE_MOUTH)
+    inside *= faded_border(CROP_SIZE, FEATHER)
     # What follows takes longer, and is needed for a tenth of the crop.
     share_of_cells = cv2.resize(inside, COARSE, interpolation=cv2.INTER_AREA)
     cells = bounding_box((share_of_cells > 0).astype(np.uint8))
@@ -264,6 +266,12 @@ def make_cheek(
     coarse = cv2.resize(np.dstack([added, 0 * u]), size, interpolation=cv2.INTER_AREA)
     moving = share[box].astype(np.float32)
     return Cheek(nested(around, box), moving, cells, coarse.astype(np.float32))
+
+
+def share_of_light(smile: float) -> float:
+    """At a smile, in shares of mouthSmile 1: stronger ones have folds that are deeper by more."""
+    smile = max(smile, 0.0)
+    return 0.75 * smile * (1 + smile)
 
 
 def bell(x: np.ndarray, middle_and_deviation: tuple[float, float]) -> np.ndarray:

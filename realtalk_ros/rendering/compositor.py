@@ -20,7 +20,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.rendering.added_layer import AddedLayer, faded_border
+from realtalk_ros.rendering.added_layer import FEATHER, AddedLayer, faded_border
 from realtalk_ros.rendering.boxes import Box, bands, is_empty, nested
 from realtalk_ros.rendering.channels import Positions, spread
 from realtalk_ros.rendering.eyelids import ShutEyes
@@ -31,7 +31,6 @@ from realtalk_ros.rendering.helper import HELPER, share
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.sampling_grid import unmoved
 
-FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 # Pixels of the networks' crop. What moves with the face reaches this far beyond where the network
 # may draw, with a soft border: the corners of a smile, which come to lie there, would be held back.
 MOVING_MARGIN, MOVING_FADE = np.ones((21, 21), np.uint8), (9, 9)
