@@ -73,6 +73,16 @@ def test_the_wings_of_the_nose_follow_the_cheeks():
     assert right[0] - before[0][0] < -0.017 * eye and left[0] - before[1][0] > 0.017 * eye
 
 
+def test_the_lip_below_the_nose_stays_beside_the_cheek():
+    """The cheek, which the wings follow, does not pull it up."""
+    _, (cheek, _, _) = smile(FACE)
+    share = np.zeros((CROP_SIZE, CROP_SIZE), np.float32)
+    share[cheek.box] = cheek.share
+    wing, corner = (CROP_SIZE * SMILING[i] for i in (35, 54))
+    x, y = np.rint((wing[0] + 6, (wing[1] + corner[1]) / 2)).astype(int)
+    assert share[y, x] < 0.02 and share[y - 18, x] > 0.2
+
+
 def sources(face, **weights):
     """Left and right, down and up: where pixels of the right and the left cheek come from."""
     return [cheek.source for cheek in face.generate(arkit.weights(**weights), 0).cheeks]

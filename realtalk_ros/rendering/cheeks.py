@@ -72,6 +72,8 @@ MOVEMENT, WHERE = (0.125, 0.155), ((0.88, 0.34), (0.55, 0.36))
 # outline of the face (this far or, as at the far side of a head that is turned, at the jaw), and in
 # v, below the lid (of glasses: below their rim) and above the mouth. And at the crop's border.
 AT_WING, BELOW_LID, ABOVE_MOUTH = (-0.1, 0.25), (0.1, 0.35), (1.15, 0.85)
+# Below the wing so much farther out, from the first v to the second, as the lip stays.
+BESIDE_LIP, UNDER_WING = 0.2, (0.6, 0.8)
 BELOW_GLASSES = (0.5, 0.75)  # unless their rim is found
 BELOW_RIM = (0.06, 0.31)  # from its lowest point
 OUTLINE, OUTLINE_FADE = 1.3, 0.3
@@ -242,7 +244,8 @@ def make_cheek(
     wing = float(axes.coordinates(points[side.wing])[0])
     jaw_u, jaw_v = axes.coordinates(points[side.jaw])
     outline = np.minimum(np.interp(v, np.maximum.accumulate(jaw_v), jaw_u), OUTLINE)
-    inside = smoothstep(u - wing, *AT_WING) * smoothstep((outline - u) / OUTLINE_FADE)
+    first = wing + BESIDE_LIP * smoothstep(v, *UNDER_WING)
+    inside = smoothstep(u - first, *AT_WING) * smoothstep((outline - u) / OUTLINE_FADE)
     inside *= smoothstep(v, *top) * smoothstep(v, *ABOVE_MOUTH)
     inside *= faded_border(CROP_SIZE, FEATHER)
     # What follows takes longer, and is needed for a tenth of the crop.
