@@ -136,7 +136,8 @@ def test_doctor_looks_at_shared_memory(monkeypatch):
 
 @pytest.mark.parametrize("variable, value, said", [
     (ros_arguments.DOMAIN, "one", "is not an integral number"),
-    (ros_arguments.DOMAIN, "233", "from 0 to 232, not 233"), ("HOME", "/proc/nowhere", "set HOME"),
+    (ros_arguments.DOMAIN, "233", "from 0 to 232, not 233"), ("HOME", __file__, "folder of logs"),
+    ("ROS_LOG_DIR", f"{__file__}/log", "folder of logs"),
 ])  # fmt: skip
 def test_doctor_says_why_ros_does_not_start(monkeypatch, variable, value, said):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")

@@ -22,6 +22,7 @@ from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import PROVIDERS
 from realtalk_ros.enroll import landmarker_file
 from realtalk_ros.errors import RealTalkError, one_line
+from realtalk_ros.paths import is_file, is_folder
 
 OLDEST_PYTHON = (3, 10)
 FREE_DISK_MB = 200  # an hour of video takes about as much
@@ -242,13 +243,26 @@ def what_ends_ros() -> str:
 
     code = "try: import rclpy\nexcept ImportError: raise SystemExit(0)\nrclpy.init()"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    with tempfile.TemporaryDirectory() as logs:  # doctor leaves nothing behind
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False,
+            env={**os.environ, "ROS_LOG_DIR": logs},
+        )  # fmt: skip
     if done.returncode == 0:
         return ""
     if done.returncode < 0:
         return signal.strsignal(-done.returncode) or f"signal {-done.returncode}"
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return ros_arguments.in_plain_words(lines[-1].rpartition("Error: ")[2])
+
+
+def can_log() -> bool:
+    """Whether ROS 2's folder of logs is there to be written to, or can be made."""
+    home = os.environ.get("ROS_HOME") or "~/.ros"
+    folder = Path(os.path.expanduser(os.environ.get("ROS_LOG_DIR") or f"{home}/log"))  # noqa: PTH111
+    above = (folder, *folder.absolute().parents)
+    there = next(path for path in above if is_folder(path) or is_file(path))
+    return is_folder(there) and os.access(there, os.W_OK | os.X_OK)
 
 
 def shared_memory() -> Iterator[Finding]:
@@ -279,6 +293,12 @@ def ros() -> Iterator[Finding]:
                 if reason == signal.strsignal(signal.SIGBUS)
                 else "`realtalk speak` works without it; for the nodes, put that right",
             )
+        return
+    if not can_log():
+        yield warn(
+            "ROS 2 does not start: its folder of logs cannot be written to",
+            "set HOME, or ROS_LOG_DIR to a folder that can be written to",
+        )
         return
     try:
         ros_arguments.require_domain()
