@@ -198,13 +198,18 @@ def finite(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
+    is_all = argv is None  # of the process
     argv = list(sys.argv[1:] if argv is None else argv)
     words = tuple(word for word in argv if not word.startswith("-"))[:2]
     command = words if words in COMMANDS else words[:1]
     # By a signal, child processes are ended, too, and unfinished files go.
-    with ending_signals.raised_as_exceptions():
+    with ending_signals.raised_as_exceptions(to_the_end=is_all) as signals:
         try:
             code = execute(argv, command)
+        except Exception:
+            if not signals.last:
+                raise
+            code = 128 + signals.last  # C code that is imported makes another exception of it
         except SystemExit:  # a signal, or argparse
             if failed := flush(command):
                 return failed

@@ -38,11 +38,14 @@ class _Signals:
 
     def __init__(self) -> None:
         self.last = 0  # the signal's number
+        self.over = False  # whether they have done their work
         self.timer: tuple[float, float] | None = None  # of SIGALRM that ran before: s, interval
         self._report = sys.unraisablehook
 
     def end(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals, and of the timer."""
+        if self.over:
+            return None
         if number != signal.SIGALRM:
             self.last = number
         elif is_ending(sys.exc_info()[1]):
@@ -93,22 +96,28 @@ def end_interpreter(code: int) -> None:
 
 
 @contextmanager
-def raised_as_exceptions() -> Iterator[None]:
+def raised_as_exceptions(to_the_end: bool = False) -> Iterator[_Signals]:
     """In this block SIGTERM and SIGHUP raise SystemExit, with 128 and the signal's number, and
     SIGINT KeyboardInterrupt; not those that are ignored, as nohup and a shell's & have it. Handlers
-    that the block sets itself stay. Outside of the main thread nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    that the block sets itself stay. Outside of the main thread nothing changes.
+
+    `to_the_end`: whether the process ends with the block. Who presses Ctrl-C again, as it takes a
+    while, would have a traceback of that end. Gives what has come: `last`, 0 if nothing."""
     signals, report = _Signals(), sys.unraisablehook
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
     handlers = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
     for number in ENDING:
         if number == signal.SIGTERM or handlers[number] is not signal.SIG_IGN:
             signal.signal(number, signals.end)
     sys.unraisablehook = signals.lost
     try:
-        yield
+        yield signals
     finally:
+        signals.over = signals.last > 0
+        if signals.over and to_the_end:
+            handlers[signal.SIGINT] = signal.SIG_IGN
         if signal.getsignal(signal.SIGALRM) == signals.end:
             signal.setitimer(signal.ITIMER_REAL, *(signals.timer or (0, 0)))
         for number, handler in handlers.items():

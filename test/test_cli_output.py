@@ -193,6 +193,33 @@ def test_an_interpreter_that_does_not_end_is_ended():
     assert ran.returncode == 143 and not ran.stderr
 
 
+def test_who_presses_ctrl_c_again_at_the_end_sees_no_traceback():
+    again = "lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.1))"
+    ran = run_as_command(
+        "import atexit\n"
+        f"atexit.register({again})\n"
+        "def command(_):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(20)\n"
+        "avatars.run, sys.argv[1:] = command, ['avatars', 'list']\n"
+        "sys.exit(main())\n"
+    )
+    assert ran.returncode == 130 and not ran.stderr.strip()
+
+
+@pytest.mark.parametrize("number, code", ENDINGS)
+def test_an_exception_that_code_makes_of_a_signals_is_no_traceback(number, code):
+    ran = run_as_command(
+        "def command(_):\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        time.sleep(20)\n"
+        "    except BaseException:\n"
+        "        raise ImportError('initialization failed')\n"  # as pybind11 does
+    )
+    assert ran.returncode == code and not ran.stderr.strip()
+
+
 @pytest.mark.parametrize("number, code", [*ENDINGS, (signal.SIGHUP, 129)])
 def test_who_calls_it_in_a_process_of_his_own_is_left_in_peace(number, code):
     """As a notebook does: no handler, hook or timer stays, and nothing is raised later."""
