@@ -11,9 +11,9 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.added_layer import AddedLayer
-from realtalk_ros.rendering.boxes import grown
-from realtalk_ros.rendering.head_warp import HeadWarp
-from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.common.boxes import grown
+from realtalk_ros.rendering.head.head_warp import HeadWarp
+from realtalk_ros.rendering.head.moving_person import MovingPerson
 
 ALWAYS = grown(mouth_crop(), 4, 256)  # the mouth, and a cell beside it
 BROW = slice(10, 14), slice(20, 30)  # cells of the change

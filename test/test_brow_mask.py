@@ -7,7 +7,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.brow_mask import brow_masks
+from realtalk_ros.rendering.eyes.brow_mask import brow_masks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 

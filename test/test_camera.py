@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.common.camera import Cameras
 
 ARRAYS = ("centre", "image_centre", "rotation", "scale", "inverse_distance")
 

@@ -11,11 +11,11 @@ from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering import lid_skin
 from realtalk_ros.rendering.added_layer import CELL
 from realtalk_ros.rendering.cheeks import Cheeks
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
+from realtalk_ros.rendering.eyes import lid_skin
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 
 FACE = frontal_landmarks(np.zeros(100))  # normalised
 SMILING = FACE.copy()

@@ -16,11 +16,11 @@ from realtalk_ros.enroll import framing
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering.boxes import BAND_PIXELS, bands
+from realtalk_ros.rendering.common.boxes import BAND_PIXELS, bands
 from realtalk_ros.rendering.compositor import Compositor, joined, with_swept
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.head_depth import HeadDepth
-from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
+from realtalk_ros.rendering.head.head_depth import HeadDepth
+from realtalk_ros.rendering.head.moving_person import JOINT, MovingPerson
 
 MOUTH = mouth_crop()
 TURNED = np.array([0.03, 0.05, 0.02], np.float32)  # rad

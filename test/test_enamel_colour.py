@@ -20,8 +20,8 @@ from realtalk_ros.rendering.avatar_encoding import (
     with_expected_enamel,
     without_false_flesh,
 )
-from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
 from realtalk_ros.rendering.generator import FaceInputs, Generator
+from realtalk_ros.rendering.mouth.enamel_colour import expected_enamel, plausible
 
 POINTS = np.zeros((68, 2))
 for eye, x in ((slice(36, 42), 70), (slice(42, 48), 150)):

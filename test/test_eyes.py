@@ -10,13 +10,13 @@ import pytest
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
-from realtalk_ros.rendering import eyelids
-from realtalk_ros.rendering.eyelids import shut_eyes
-from realtalk_ros.rendering.eyes import PAINTED, change, draw_eyes, draw_visibility, warp_eyes
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
+from realtalk_ros.rendering.eyes import eyelids
+from realtalk_ros.rendering.eyes.eyelids import shut_eyes
+from realtalk_ros.rendering.eyes.eyes import PAINTED, change, draw_eyes, draw_visibility, warp_eyes
+from realtalk_ros.rendering.eyes.moved_eye import CLOSING, MovedEye
 from realtalk_ros.rendering.geometry import SLIGHT, Geometry
-from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
 from realtalk_ros.rendering.sampling_grid import warp
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

@@ -12,7 +12,7 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
+from realtalk_ros.rendering.mouth.flat_mouth import FlatMouthPainter
 
 HOLLOW, TONGUE, TEETH = (100, 30, 50), (200, 90, 100), (255, 250, 240)  # red, green, blue
 COLOURS = FlatMouth(HOLLOW, TONGUE, TEETH)

@@ -5,11 +5,11 @@ import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering import mouth, mouth_model
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.gum_line import HEIGHTS, gum_line
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
-from realtalk_ros.rendering.tooth_relief import EDGE_X, EDGE_Y, MEET
+from realtalk_ros.rendering.mouth import mouth, mouth_model
+from realtalk_ros.rendering.mouth.gum_line import HEIGHTS, gum_line
+from realtalk_ros.rendering.mouth.tooth_relief import EDGE_X, EDGE_Y, MEET
 
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
 

@@ -7,15 +7,16 @@ import pytest
 
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
-from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.common import rasterizer
+from realtalk_ros.rendering.common.camera import Cameras
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth_tables import MouthTables
-from realtalk_ros.rendering.oral_cavity import OralCavity
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
-from realtalk_ros.rendering.tooth_relief import MEET, light_between, tooth_relief
+from realtalk_ros.rendering.mouth import human_teeth, mouth, mouth_model
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
+from realtalk_ros.rendering.mouth.oral_cavity import OralCavity
+from realtalk_ros.rendering.mouth.tooth_relief import MEET, light_between, tooth_relief
 
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
 LOOKS = "shaded", "lifelike"

@@ -8,11 +8,11 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering import large_eyes
-from realtalk_ros.rendering.eyes import Eyes
-from realtalk_ros.rendering.eyes_model import load
+from realtalk_ros.rendering.eyes import large_eyes
+from realtalk_ros.rendering.eyes.eyes import Eyes
+from realtalk_ros.rendering.eyes.eyes_model import load
+from realtalk_ros.rendering.eyes.lid_curves import SHUT
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.lid_curves import SHUT
 
 MIDDLE = slice(5, -5)
 

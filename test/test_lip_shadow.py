@@ -7,7 +7,7 @@ import pytest
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import MouthOpening, width_at_rest
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening, width_at_rest
 
 WIDE, SPEECH, ROUNDED = 0.62, 0.5, 0.38
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Black-and-white and toned photographs (rendering/monochrome.py)."""
+"""Black-and-white and toned photographs (rendering/mouth/monochrome.py)."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.monochrome import tone, toned
+from realtalk_ros.rendering.mouth.monochrome import tone, toned
 
 SEPIA = np.array([0.55, 0.8, 1.0])  # BGR, of the light
 

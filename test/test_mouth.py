@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import mouth, mouth_model
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
+from realtalk_ros.rendering.mouth import mouth, mouth_model
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

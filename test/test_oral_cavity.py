@@ -12,9 +12,9 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth_tables import GUMS, MouthTables
-from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth_tables import GUMS, MouthTables
+from realtalk_ros.rendering.mouth.oral_cavity import OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])

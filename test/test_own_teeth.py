@@ -12,7 +12,7 @@ from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 
 SHOWN = 2  # Kenji's reference that says ee

@@ -7,8 +7,8 @@ import pytest
 
 from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
@@ -46,4 +46,4 @@ def test_they_do_in_pictures():
     )
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(rest, rounded, None)
     chin, eyes = flow[195:215, 108:148, 1], flow[70:90, 60:196, 1]
-    assert 2 < chin.mean() < 5 and abs(eyes.mean()) < 0.2  # pixels downwards
+    assert 2 < chin.mean() < 5 and abs(eyes.mean()) < 0.5  # pixels downwards

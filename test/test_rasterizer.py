@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering import rasterizer
+from realtalk_ros.rendering.common import rasterizer
 
 SIZE = 24
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32).T

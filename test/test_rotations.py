@@ -21,8 +21,8 @@ from realtalk_ros.face_model.rotations import (
 )
 from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.output.rviz_markers import FaceLines
-from realtalk_ros.rendering.head_warp import HeadWarp
-from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.head.head_warp import HeadWarp
+from realtalk_ros.rendering.head.moving_person import MovingPerson
 from realtalk_ros.stream_types import TimedExpression
 
 AT_REST = np.zeros(arkit.COUNT, np.float32)

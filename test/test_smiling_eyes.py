@@ -7,11 +7,11 @@ import pytest
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
-from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
-from realtalk_ros.rendering.generated_face import Lids
+from realtalk_ros.rendering.common.generated_face import Lids
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
+from realtalk_ros.rendering.eyes.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.sampling_grid import unmoved
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 
 SIZE = 256
 RIGHT = slice(36, 42)

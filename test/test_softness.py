@@ -10,12 +10,12 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.avatar_encoding import template_crops
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth_tables import MouthTables
-from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity
-from realtalk_ros.rendering.softness import blur_of, softness
-from realtalk_ros.rendering.template_landmarks import template_landmarks
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
+from realtalk_ros.rendering.mouth.oral_cavity import SMILE, OralCavity
+from realtalk_ros.rendering.mouth.softness import blur_of, softness
 
 
 @pytest.mark.parametrize("name", ["default", "mira"])

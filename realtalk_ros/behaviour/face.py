@@ -17,8 +17,8 @@ from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
+from realtalk_ros.rendering.common.generated_face import GeneratedFace
 from realtalk_ros.rendering.face_renderer import BegunFrame, FaceRenderer
-from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
 
 # Time constants, s

@@ -51,9 +51,9 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model.landmarks import INNER_LOWER_LIP, INNER_UPPER_LIP
 from realtalk_ros.output.figure_columns import heads, line
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.template_landmarks import template_landmarks
 from realtalk_ros.stream_types import Chunk
 
 SIZE = 512  # pixels, height of the images

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
-from realtalk_ros.rendering.boxes import Box, bounding_box, grown, is_empty, nested
-from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.generated_face import GeneratedFace, Lids, MovedCheek
+from realtalk_ros.rendering.common.boxes import Box, bounding_box, grown, is_empty, nested
+from realtalk_ros.rendering.common.channels import spread
+from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids, MovedCheek
 
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too

@@ -18,11 +18,11 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     REFERENCE_FEATURES,
 )
-from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.geometry import reference_geometry
-from realtalk_ros.rendering.mouth_model import LookName
+from realtalk_ros.rendering.mouth.enamel_colour import expected_enamel, plausible
+from realtalk_ros.rendering.mouth.mouth_model import LookName
 from realtalk_ros.rendering.own_teeth import TeethPicture
-from realtalk_ros.rendering.template_landmarks import template_landmarks
 
 EXPECTED = 0.9  # how sure the generator is to be of a colour that no picture shows
 # Where lips part by a line, lips or the dark behind them are read as enamel. So what is read with

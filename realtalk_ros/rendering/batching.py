@@ -17,8 +17,8 @@ from weakref import WeakSet
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.rendering.common.generated_face import GeneratedFace
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.generator import Generator
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others

@@ -34,14 +34,14 @@ from realtalk_ros.face_model.landmarks import (
 )
 from realtalk_ros.rendering.added_layer import CELL, FEATHER, faded_border, pixels
 from realtalk_ros.rendering.avatar_encoding import template_crops
-from realtalk_ros.rendering.boxes import bounding_box, is_empty, nested
-from realtalk_ros.rendering.eyelids import open_eyes
-from realtalk_ros.rendering.generated_face import Cheek, MovedCheek
+from realtalk_ros.rendering.common.boxes import bounding_box, is_empty, nested
+from realtalk_ros.rendering.common.generated_face import Cheek, MovedCheek
+from realtalk_ros.rendering.eyes.eyelids import open_eyes
+from realtalk_ros.rendering.eyes.glasses import lowest_rims
+from realtalk_ros.rendering.eyes.lid_skin import skin_ends
+from realtalk_ros.rendering.eyes.open_eye import OpenEye
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.glasses import lowest_rims
-from realtalk_ros.rendering.lid_skin import skin_ends
-from realtalk_ros.rendering.monochrome import tone_of
-from realtalk_ros.rendering.open_eye import OpenEye
+from realtalk_ros.rendering.mouth.monochrome import tone_of
 
 Point = tuple[float, float]  # u, v
 Span = tuple[float, float]  # from 0 to 1

@@ -21,14 +21,14 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.added_layer import FEATHER, AddedLayer, faded_border
-from realtalk_ros.rendering.boxes import Box, bands, is_empty, nested
-from realtalk_ros.rendering.channels import Positions, spread
-from realtalk_ros.rendering.eyelids import ShutEyes
+from realtalk_ros.rendering.common.boxes import Box, bands, is_empty, nested
+from realtalk_ros.rendering.common.channels import Positions, spread
+from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids
+from realtalk_ros.rendering.eyes.eyelids import ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
-from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
-from realtalk_ros.rendering.head_warp import HeadView, HeadWarp
+from realtalk_ros.rendering.head.head_warp import HeadView, HeadWarp
+from realtalk_ros.rendering.head.moving_person import MovingPerson
 from realtalk_ros.rendering.helper import HELPER, share
-from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.sampling_grid import unmoved
 
 # Pixels of the networks' crop. What moves with the face reaches this far beyond where the network

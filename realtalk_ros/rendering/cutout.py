@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.extrapolation import extrapolated
+from realtalk_ros.rendering.common.extrapolation import extrapolated
 
 ROWS = 192  # of the picture in which the wall is continued
 REACHES = (30.0, 10.0, 4.0, 2.0)  # pixels of that, of the means that continue it

@@ -17,12 +17,12 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.background import Background
+from realtalk_ros.rendering.common.generated_face import GeneratedFace
 from realtalk_ros.rendering.compositor import BegunImage, Compositor
 from realtalk_ros.rendering.cutout import cut_out
-from realtalk_ros.rendering.eyelids import ShutEyes, shut_eyes
-from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.eyes.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, Generator
-from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.head.moving_person import MovingPerson
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 

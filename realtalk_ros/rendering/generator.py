@@ -33,22 +33,22 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError
 from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatars, reference_images
 from realtalk_ros.rendering.binding import Binding
-from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.cheeks import Cheeks
-from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
-from realtalk_ros.rendering.generated_face import GeneratedFace, Lids, MovedCheek
+from realtalk_ros.rendering.common.channels import depth_to_space, space_to_depth
+from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids, MovedCheek
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
+from realtalk_ros.rendering.eyes.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth_model import LookName
-from realtalk_ros.rendering.mouth_tables import MouthTables
-from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth_model import LookName
+from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
+from realtalk_ros.rendering.mouth.oral_cavity import SMILE, MouthLight, OralCavity, look_of
+from realtalk_ros.rendering.mouth.softness import softness
+from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief
 from realtalk_ros.rendering.own_teeth import TeethPicture
 from realtalk_ros.rendering.retouching import Retouching
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
-from realtalk_ros.rendering.softness import softness
-from realtalk_ros.rendering.template_landmarks import template_landmarks
-from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()

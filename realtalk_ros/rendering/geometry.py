@@ -17,13 +17,13 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import puckered_mouth
-from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
-from realtalk_ros.rendering.lip_shadow import MouthOpening, width_at_rest
-from realtalk_ros.rendering.mouth import Mouth
-from realtalk_ros.rendering.mouth_model import LookName
-from realtalk_ros.rendering.moved_eye import ProjectedEyes
+from realtalk_ros.rendering.common.camera import Cameras
+from realtalk_ros.rendering.eyes.eyes import EyePatch, Eyes, eye_patches
+from realtalk_ros.rendering.eyes.moved_eye import ProjectedEyes
+from realtalk_ros.rendering.mouth import puckered_mouth
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening, width_at_rest
+from realtalk_ros.rendering.mouth.mouth import Mouth
+from realtalk_ros.rendering.mouth.mouth_model import LookName
 
 # Pixels of the crop. Eyes that moved by less since they were drawn are not drawn anew. Lids that
 # moved by less are drawn while the network runs, which knows them as they were: it draws the same,

@@ -23,10 +23,10 @@ from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth import OPEN
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth import OPEN
 
 LEAST = 60  # pixels of a reference's upper teeth: fewer are not used
 LIP = np.ones((3, 3), np.uint8)  # of a lip's edge, that is not taken for a tooth

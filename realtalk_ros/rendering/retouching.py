@@ -13,13 +13,13 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.rendering.brow_mask import brow_masks
-from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
-from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.common.generated_face import GeneratedFace
+from realtalk_ros.rendering.eyes.brow_mask import brow_masks
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.monochrome import tone_of, toned
-from realtalk_ros.rendering.oral_cavity import MouthLight, OralCavity
+from realtalk_ros.rendering.mouth.flat_mouth import FlatMouthPainter
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.monochrome import tone_of, toned
+from realtalk_ros.rendering.mouth.oral_cavity import MouthLight, OralCavity
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 
 MOUTH = mouth_crop()

@@ -25,11 +25,11 @@ from realtalk_ros.avatar.avatar_names import AVATAR_DIR  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.rotations import rotation_matrix  # noqa: E402
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
 from realtalk_ros.rendering.generator import fill_inputs  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry  # noqa: E402
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp  # noqa: E402
-from realtalk_ros.rendering.template_landmarks import template_landmarks  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     augment,
     discriminator,

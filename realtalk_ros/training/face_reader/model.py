@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering.template_landmarks import frontal_landmarks
+from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks
 
 INPUT_SIZE = 128  # side of the network's input, pixels
 CHANNELS = (32, 64, 128, 192)  # at 1/2, 1/4, 1/8 and 1/16 of the input

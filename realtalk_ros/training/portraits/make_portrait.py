@@ -62,7 +62,8 @@ EXPRESSIONS = {
                         mouthStretch=0.22),
     "oo": arkit.weights(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
 }  # fmt: skip
-# And with shut eyes, of a drawing, whose lids are no skin that rendering/eyelids.py could paint.
+# And with shut eyes, of a drawing, whose lids are no skin that rendering/eyes/eyelids.py could
+# paint.
 WITH_SHUT_EYES = {**EXPRESSIONS, "shut": arkit.weights(eyeBlink=1.0)}
 TEXTURES = (*SKINS, IRIS, WHITE)
 KNEE = 0.45  # linear light up to which the film is proportional

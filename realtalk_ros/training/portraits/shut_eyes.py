@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of shut eyes, of portraits whose lids are no skin that rendering/eyelids.py could paint
-(NumPy and OpenCV)."""
+"""Pictures of shut eyes, of portraits whose lids are no skin that rendering/eyes/eyelids.py could
+paint (NumPy and OpenCV)."""
 
 from __future__ import annotations
 

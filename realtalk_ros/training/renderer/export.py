@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained renderer to ONNX, as the run time takes it (rendering/).
 
-    renderer_encode.onnx         reference (S, S, 6), an image and rendering/mouth.py's map of it,
-                                 template (S, S, 3) uint8 -> FEATURES, a batch of one
+    renderer_encode.onnx         reference (S, S, 6), an image and its map by
+                                 rendering/mouth/mouth.py, template (S, S, 3) uint8 -> FEATURES, a batch of one
     renderer_align.onnx          template_landmarks, target_landmarks (B, 68, 2), normalised
                                  coordinates -> movement (B, S/4, S/4, 2), pixels from where
                                  something is shown to where it lies in the template;
@@ -18,7 +18,7 @@
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The run time warps the template with OpenCV between the two (ONNX Runtime's GridSample took a
-seventh of a frame on the CPU) and draws `mouth_interior` with it, see rendering/mouth.py. The
+seventh of a frame on the CPU) and draws `mouth_interior` with it, see rendering/mouth/mouth.py. The
 generator takes its features out of banks that hold those of every template of every avatar: they
 stay on the device, and faces of one batch may be anybody's.
 

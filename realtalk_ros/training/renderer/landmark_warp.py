@@ -63,7 +63,7 @@ class LandmarkWarp(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Template (B, 3, S, S) and its landmarks, the landmarks of the image to be, (B, 68, 2) in
         normalised coordinates; `eye_grid` (B, S, S, 3) is the sampling grid around the eyes and how
-        far it counts, see rendering/eyes.py.
+        far it counts, see rendering/eyes/eyes.py.
 
         Returns the warped template (B, 3, S, S) and the alignment features (B, 2 + embedding, S/4,
         S/4).

@@ -11,8 +11,8 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
 - identity alignment by the 3D face model: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (rendering/geometry.py) warps the template
   (landmark_warp.py), so that what moves keeps its look, lids and irises layer by layer
-  (rendering/eyes.py); the map of the mouth's interior (rendering/mouth.py) is painted in learned
-  colours, so that teeth have edges;
+  (rendering/eyes/eyes.py); the map of the mouth's interior (rendering/mouth/mouth.py) is painted
+  in learned colours, so that teeth have edges;
 - a learned soft mask decides what of the template frame is replaced.
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
@@ -83,7 +83,7 @@ class Conditioning:
 
     template_landmarks: Tensor  # (B, 68, 2)
     target_landmarks: Tensor  # (B, 68, 2): where the weights move those
-    mouth_interior: Tensor  # (B, 3, S, S) in 0..1, rendering/mouth.py's maps
+    mouth_interior: Tensor  # (B, 3, S, S) in 0..1, rendering/mouth/mouth.py's maps
     eye_grid: Tensor | None = None  # (B, S, S, 3), see LandmarkWarp.forward
 
 
@@ -108,8 +108,8 @@ class Synthesized:
 class Encoder(nn.Module):
     """Reference and template to what the generator needs of them.
 
-    A reference (B, 6, S, S) is an image and rendering/mouth.py's map of its mouth's interior, 0
-    where that is unknown. Returns four fused features, coarse to fine, (B, channels[i], S/16..,
+    A reference (B, 6, S, S) is an image and rendering/mouth/mouth.py's map of its mouth's interior,
+    0 where that is unknown. Returns four fused features, coarse to fine, (B, channels[i], S/16..,
     S/16..), of which the generator reads all but the finest, and of the reference alone `keys`,
     `values` (B, heads, (S/16)^2, channels[0] / heads) and its mouth colours (B, 8).
     """

@@ -20,8 +20,8 @@ USUAL, MARGIN = (0.83, 0.86, 0.90, 0.33, 0.34, 0.51), 0.02
 
 
 def estimate_mouth_colours(image: Tensor, mouth_interior: Tensor) -> Tensor:
-    """(B, 8) of images (B, 3, S, S) with rendering/mouth.py's maps of them, (B, 3, S, S); all 0
-    where nothing shows."""
+    """(B, 8) of images (B, 3, S, S) with rendering/mouth/mouth.py's maps of them, (B, 3, S, S);
+    all 0 where nothing shows."""
     scale = mouth_interior.new_tensor(BRIGHTNESS)[:, None, None]
     shading = mouth_interior[:, 1:] * mouth_interior[:, :1] * scale
     # Not at the borders: in a photo a map is a pixel or two off, and flesh would count as teeth.

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros.rendering import added_layer, enamel_colour
+from realtalk_ros.rendering import added_layer
 from realtalk_ros.rendering.avatar_encoding import EXPECTED
+from realtalk_ros.rendering.mouth import enamel_colour
 from realtalk_ros.training.renderer.landmark_warp import sample
 from realtalk_ros.training.renderer.model import crop_mouth
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The light that the run time adds to what the generator draws of a person's mouth
-(rendering/oral_cavity.py), as a function that lets gradients through: what the renderer learns from
-people is judged in it (real_people.py).
+(rendering/mouth/oral_cavity.py), as a function that lets gradients through: what the renderer
+learns from people is judged in it (real_people.py).
 
 What depends on the template, the map and the lips alone is an image of factors (`run_time_light`),
 which the run time's own code makes. The rest follows what is drawn (`lit`): enamel that is too
@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.rendering import mouth_tables, oral_cavity
-from realtalk_ros.rendering.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth import Mouth
-from realtalk_ros.rendering.mouth_tables import GreenestHue, MouthTables
-from realtalk_ros.rendering.oral_cavity import OralCavity
-from realtalk_ros.rendering.tooth_relief import tooth_relief
+from realtalk_ros.rendering.mouth import mouth_tables, oral_cavity
+from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
+from realtalk_ros.rendering.mouth.mouth import Mouth
+from realtalk_ros.rendering.mouth.mouth_tables import GreenestHue, MouthTables
+from realtalk_ros.rendering.mouth.oral_cavity import OralCavity
+from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief
 
 NONE = 1, 1, 1, 0  # no light
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
-from realtalk_ros.rendering import eyes
+from realtalk_ros.rendering.eyes import eyes
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.rendering.mouth_model import LookName
+from realtalk_ros.rendering.mouth.mouth_model import LookName
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
 from realtalk_ros.training.renderer import augment, real_people
 from realtalk_ros.training.renderer.dataset import Group, to_float
@@ -43,7 +43,7 @@ class FacePrior:
 
     template_landmarks: np.ndarray  # (1, 68, 2)
     target_landmarks: np.ndarray  # (K, 68, 2): where the targets' weights move those
-    mouth_interior: np.ndarray  # (K, S, S, 3) uint8: rendering/mouth.py's maps, with the eyes'
+    mouth_interior: np.ndarray  # (K, S, S, 3) uint8: mouth/mouth.py's maps, with the eyes'
     eye_grid: np.ndarray  # (K, S, S, 3): sampling grid around the eyes, and how far it counts
     light: np.ndarray | None  # (K, M, M, 4), of people: run_time_light.py
 
@@ -249,8 +249,8 @@ def map_target(
 
 
 def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """(S, S, 3) uint8: rendering/mouth.py's map of an image of a group, with `rng` as wrong as a
-    fit's."""
+    """(S, S, 3) uint8: rendering/mouth/mouth.py's map of an image of a group, with `rng` as wrong
+    as a fit's."""
     landmarks = group.landmarks[[number]].cpu().float().numpy() / group.size
     if rng:
         landmarks = landmarks + augment.landmark_noise(landmarks.shape[1], rng)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extracts from ICT-FaceKit the lids and eyeballs that rendering/eyes.py warps.
+"""Extracts from ICT-FaceKit the lids and eyeballs that rendering/eyes/eyes.py warps.
 
 `realtalk data facekit CLONE --eyes realtalk_ros/data/eyes.npz` writes it: the edges of the lids,
 which are the third ring of vertices counted from the face's border at the eye, and the eyeballs.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extracts from ICT-FaceKit the coarse head by whose depth rendering/head_depth.py turns a picture.
+"""Extracts from ICT-FaceKit the coarse head by whose depth rendering/head/head_depth.py turns a
+picture.
 
 `realtalk data facekit CLONE --head realtalk_ros/data/head.npz` writes it: the skin of face, skull
 and neck as one mesh of few triangles.

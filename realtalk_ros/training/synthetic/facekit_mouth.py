@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extracts from ICT-FaceKit what rendering/mouth.py draws (needs SciPy and OpenGL).
+"""Extracts from ICT-FaceKit what rendering/mouth/mouth.py draws (needs SciPy and OpenGL).
 
 `realtalk data facekit CLONE --mouth realtalk_ros/data/mouth.npz` writes it. Around the lips' inner
 border the face's mesh has rings of as many vertices each. Of teeth, gums and tongue it takes the
@@ -15,7 +15,7 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import INNER_LIPS
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering import rasterizer
+from realtalk_ros.rendering.common import rasterizer
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.head_mesh import GUMS, TEETH

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
+from realtalk_ros.rendering.eyes.open_eye import COLUMNS, OpenEye, smooth
 
 # All lengths are in eye widths. Heights above the line between the eye's corners at which a rim may
 # be; COLUMNS in which it is looked for, and how many of them at each end are beyond the eye.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.rendering.lid_curves import MIDDLE, RestingLids, lowered
+from realtalk_ros.rendering.eyes.lid_curves import MIDDLE, RestingLids, lowered
 
 Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 IRIS_RADIUS = 0.62  # cm

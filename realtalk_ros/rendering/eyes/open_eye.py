@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.lid_curves import POSITIONS, RestingLids
-from realtalk_ros.rendering.moved_eye import EyeAxes
+from realtalk_ros.rendering.eyes.lid_curves import POSITIONS, RestingLids
+from realtalk_ros.rendering.eyes.moved_eye import EyeAxes
 
 # In eye widths:
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye

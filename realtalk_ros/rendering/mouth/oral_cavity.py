@@ -18,11 +18,11 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.boxes import Box, bounding_box, is_empty
-from realtalk_ros.rendering.lip_shadow import REDDER, MouthOpening
-from realtalk_ros.rendering.mouth import OPEN
-from realtalk_ros.rendering.mouth_model import LookName
-from realtalk_ros.rendering.mouth_tables import COLUMNS, GUM_ROWS, GUMS, ROWS, MouthTables
+from realtalk_ros.rendering.common.boxes import Box, bounding_box, is_empty
+from realtalk_ros.rendering.mouth.lip_shadow import REDDER, MouthOpening
+from realtalk_ros.rendering.mouth.mouth import OPEN
+from realtalk_ros.rendering.mouth.mouth_model import LookName
+from realtalk_ros.rendering.mouth.mouth_tables import COLUMNS, GUM_ROWS, GUMS, ROWS, MouthTables
 
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels

@@ -15,10 +15,10 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import bundled_arrays, landmarks
-from realtalk_ros.rendering import rasterizer
-from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.extrapolation import extrapolated
-from realtalk_ros.rendering.template_landmarks import template_landmarks
+from realtalk_ros.rendering.common import rasterizer
+from realtalk_ros.rendering.common.camera import Cameras
+from realtalk_ros.rendering.common.extrapolation import extrapolated
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
 # would else fold the picture.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.rendering.boxes import Box
+from realtalk_ros.rendering.common.boxes import Box
 
 
 class Lids(NamedTuple):

@@ -18,12 +18,17 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import BROW_LEFT, BROW_RIGHT
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
-from realtalk_ros.rendering.channels import Positions, spread
-from realtalk_ros.rendering.generated_face import Lids
-from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, find_clean_skin, skin_ends
-from realtalk_ros.rendering.moved_eye import ProjectedEyes
-from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
+from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.common.channels import Positions, spread
+from realtalk_ros.rendering.common.generated_face import Lids
+from realtalk_ros.rendering.eyes.lid_skin import (
+    LASH_DARKNESS,
+    CleanSkin,
+    find_clean_skin,
+    skin_ends,
+)
+from realtalk_ros.rendering.eyes.moved_eye import ProjectedEyes
+from realtalk_ros.rendering.eyes.open_eye import COLUMNS, OpenEye, smooth
 
 # All lengths are in eye widths.
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets

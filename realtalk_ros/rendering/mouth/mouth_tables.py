@@ -14,7 +14,7 @@ import numpy as np
 
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.rendering.tooth_relief import MEET
+from realtalk_ros.rendering.mouth.tooth_relief import MEET
 
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the

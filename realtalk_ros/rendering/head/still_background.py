@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.rendering.channels import NO_MAP
-from realtalk_ros.rendering.extrapolation import extrapolated
-from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.common.channels import NO_MAP
+from realtalk_ros.rendering.common.extrapolation import extrapolated
+from realtalk_ros.rendering.head.moving_person import MovingPerson
 
 # cm: how far outside of the person's outline the mask ends, and over which length it does.
 OUTSIDE, SOFT = 0.45, 0.35

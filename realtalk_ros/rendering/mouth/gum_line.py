@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.rendering.human_teeth import OUTER_X, OUTER_Z
-from realtalk_ros.rendering.tooth_relief import EDGE_X, EDGE_Y, MEET
+from realtalk_ros.rendering.mouth.human_teeth import OUTER_X, OUTER_Z
+from realtalk_ros.rendering.mouth.tooth_relief import EDGE_X, EDGE_Y, MEET
 
 # How far above its edge a tooth meets the gum, from the first to the fourth, and how much lower the
 # gum's points on both of its sides are: crowns of incisors are some 10 mm high, of the second ones

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
-from realtalk_ros.rendering import gum_line, human_teeth
+from realtalk_ros.rendering.mouth import gum_line, human_teeth
 
 LookName = Literal["plain", "shaded", "lifelike"]
 STILL = 1e-4  # cm: what the weights move less does not move

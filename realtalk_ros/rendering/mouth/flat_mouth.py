@@ -15,9 +15,9 @@ from realtalk_ros.avatar.flat_mouth import FlatMouth
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import MOUTH_LEFT, MOUTH_RIGHT
-from realtalk_ros.rendering.lip_outline import FRACTION_BITS
-from realtalk_ros.rendering.mouth import OPEN
-from realtalk_ros.rendering.template_landmarks import template_landmarks
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
+from realtalk_ros.rendering.mouth.lip_outline import FRACTION_BITS
+from realtalk_ros.rendering.mouth.mouth import OPEN
 
 # Teeth come from behind the upper lip with the opening's height, widths of the resting mouth, and
 # with the share of its width in which they are seen: from the first number on, wholly at the

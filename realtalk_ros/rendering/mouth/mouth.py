@@ -25,11 +25,12 @@ import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import human_teeth, rasterizer
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
-from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.lip_outline import FRACTION_BITS, fixed_point, lip_polygons
-from realtalk_ros.rendering.mouth_model import Look, LookName, load
+from realtalk_ros.rendering.common import rasterizer
+from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.common.camera import Cameras
+from realtalk_ros.rendering.mouth import human_teeth
+from realtalk_ros.rendering.mouth.lip_outline import FRACTION_BITS, fixed_point, lip_polygons
+from realtalk_ros.rendering.mouth.mouth_model import Look, LookName, load
 
 OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 EDGE = 4 / 256  # share of the picture, within the mouth crop's border: beyond it no mouth opens

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.rendering.glasses import rim_heights
-from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
+from realtalk_ros.rendering.eyes.glasses import rim_heights
+from realtalk_ros.rendering.eyes.open_eye import COLUMNS, OpenEye, smooth
 
 # All lengths are in eye widths.
 ABOVE = np.linspace(0, 0.55, 56, dtype=np.float32)  # heights above the upper lid's edge

@@ -18,9 +18,9 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering.channels import NO_MAP, spread
-from realtalk_ros.rendering.head_depth import HeadDepth
-from realtalk_ros.rendering.person_mask import person_mask
+from realtalk_ros.rendering.common.channels import NO_MAP, spread
+from realtalk_ros.rendering.head.head_depth import HeadDepth
+from realtalk_ros.rendering.head.person_mask import person_mask
 
 MAX_ANGLE = 0.2  # rad, larger ones are drawn as this: a picture shows no sides of a head
 CELLS = 32  # of the grid, in the side of the face crop

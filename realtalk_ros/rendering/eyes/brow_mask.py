@@ -13,7 +13,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import COARSE_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import BROWS
-from realtalk_ros.rendering.template_landmarks import template_landmarks
+from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 
 NEAR, FAR = 0.05, 0.14  # distances from them, of the crop's side, up to which all is replaced, any
 

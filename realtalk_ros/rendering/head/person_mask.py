@@ -10,8 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.extrapolation import extrapolated
-from realtalk_ros.rendering.head_depth import HeadDepth
+from realtalk_ros.rendering.common.extrapolation import extrapolated
+from realtalk_ros.rendering.head.head_depth import HeadDepth
 
 ROWS = 192  # of the picture in which colours are compared
 ITERATIONS = 2

@@ -10,10 +10,10 @@ from math import ceil
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.boxes import Box, around, bands
-from realtalk_ros.rendering.channels import Positions
-from realtalk_ros.rendering.moving_person import MovingPerson
-from realtalk_ros.rendering.still_background import StillBackground, StillPerson
+from realtalk_ros.rendering.common.boxes import Box, around, bands
+from realtalk_ros.rendering.common.channels import Positions
+from realtalk_ros.rendering.head.moving_person import MovingPerson
+from realtalk_ros.rendering.head.still_background import StillBackground, StillPerson
 
 # Pixels of a band of what is beside the face: such bands' columns fit the person's outline better.
 NARROW = 22_000

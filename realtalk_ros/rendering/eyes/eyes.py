@@ -26,13 +26,13 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import forward
-from realtalk_ros.rendering import large_eyes
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
-from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyes_model import load
-from realtalk_ros.rendering.generated_face import Lids
-from realtalk_ros.rendering.lid_curves import SAMPLES
-from realtalk_ros.rendering.moved_eye import (
+from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.common.camera import Cameras
+from realtalk_ros.rendering.common.generated_face import Lids
+from realtalk_ros.rendering.eyes import large_eyes
+from realtalk_ros.rendering.eyes.eyes_model import load
+from realtalk_ros.rendering.eyes.lid_curves import SAMPLES
+from realtalk_ros.rendering.eyes.moved_eye import (
     CLOSING,
     LID_MARGIN,
     REACH,

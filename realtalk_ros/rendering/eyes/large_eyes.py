@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.lid_curves import SHUT
+from realtalk_ros.rendering.eyes.lid_curves import SHUT
 
 BLINKS = "eyeBlinkRight", "eyeBlinkLeft"
 LONGEST = 2.5  # times as far as the face model's, at most

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lids, irises and what shut eyes show.
+
+eyes        where lids and irises go in a frame, by
+            eyes_model (the face model's), large_eyes (a drawing's), moved_eye, lid_curves
+eyelids     what shut ones show, by open_eye (its coordinates), lid_skin and glasses
+brow_mask   brows of drawings and machines are drawn whole
+"""
