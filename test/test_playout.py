@@ -227,6 +227,20 @@ def test_a_stamp_that_is_far_ahead_of_its_utterance_keeps_nobody_waiting(pause, 
     assert starts[-2:] == [("a", played), ("b", played + 0.1)]
 
 
+@pytest.mark.parametrize("policy", ["replace", "queue"])
+@pytest.mark.parametrize("name", ["", "a"])
+def test_utterances_of_one_id_are_heard_when_their_stamps_say_with_long_pauses_between_them(
+    policy, name
+):
+    """Each ends with `last`, so no stamp is far ahead of its own utterance."""
+    turns = TurnTaking(policy)
+    for begin in (15.0, 60.0, 100.0):
+        result = turns.put(chunk(name, begin, 1.0, last=True), 10.0)
+        assert not result.findings and not result.ended
+    out = [c for now in np.arange(10, 102, 0.1) for c in drain(turns, now)]
+    assert [c.start for c in out[::5]] == pytest.approx([15.0, 60.0, 100.0])
+
+
 def test_what_was_interrupted_takes_no_memory():
     turns = TurnTaking()
     for k in range(70):

@@ -99,7 +99,9 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
         start = stamp + offset + turn.postponed
         gap = start - turn.end  # between the audio before it and where its stamp puts it
         plausible = _is_plausible(stamp + offset, chunk.seconds, sent)
-        if abs(gap) > LOST_CHUNK_GAP and not (plausible and (gap <= MAX_PAUSE or turn.is_new)):
+        # What comes after its `last` is an utterance of its own.
+        near = gap <= MAX_PAUSE or turn.is_new or turn.closed
+        if abs(gap) > LOST_CHUNK_GAP and not (plausible and near):
             continue
         if jumped and -LOST_CHUNK_GAP <= gap < 0:
             turn.clock_offset, gap = offset - gap, 0.0
