@@ -1061,6 +1061,19 @@ def test_who_begins_a_little_later_under_the_id_that_another_speaks_under_ends_t
     assert sum(c.seconds for c in out if c.start >= 10.5) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("names", [("b", "b"), ("b", "c")])
+def test_who_begins_under_the_id_of_one_that_waits_does_not_end_what_is_spoken_before_that(names):
+    turns = TurnTaking("replace")
+    turns.put(chunk("a", 10.0, 5.0, last=True), 10.0, 10.0, "1")
+    out = drain(turns, 10.0, ahead=1.0)
+    turns.put(chunk(names[0], 15.0, 3.0), 10.0, 10.0, "2")
+    assert turns.put(chunk(names[1], 16.0, 2.0), 10.1, 10.1, "3").ended == []
+    out += [c for now in np.arange(10.1, 18, 0.1) for c in drain(turns, now, ahead=1.0)]
+    heard = {name: sum(c.seconds for c in out if c.utterance == name) for name in ("a", *names)}
+    assert heard["a"] == pytest.approx(5.0)
+    assert sum(heard.values()) == pytest.approx(8.0)
+
+
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
     turns, got = TurnTaking(), []
     for k, part in enumerate(numbered(20, 0.02)):
