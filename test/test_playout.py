@@ -1049,6 +1049,22 @@ def test_the_rest_of_what_was_interrupted_is_not_heard_though_it_is_less_than_a_
     assert turns.utterances == ["a"]
 
 
+@pytest.mark.parametrize(
+    "step, answer, pause", [(0.2, 0.1, 0.2), (0.5, 0.4, 0.55), (0.5, 0.1, 0.3)]
+)
+def test_a_short_answer_in_one_chunk_is_heard_though_it_says_last(step, answer, pause):
+    """It is stamped as what it answers was, and begins as quietly as that ended."""
+    turns = TurnTaking()
+    for k in range(4):
+        part = np.zeros(round(step * RATE), np.float32)
+        turns.put(Chunk(part, RATE, 10 + step * k, "a"), 10 + step * (k + 1))
+    now = 10 + 4 * step
+    turns.interrupt(now + 0.01)
+    now += pause
+    turns.put(Chunk(np.zeros(round(answer * RATE), np.float32), RATE, now + 0.3, "a", True), now)
+    assert turns.seconds == pytest.approx(answer)
+
+
 @pytest.mark.parametrize("names", [("a", "a"), ("", ""), ("a", "b")])
 def test_who_begins_a_little_later_under_the_id_that_another_speaks_under_ends_that_at_once(names):
     """What was handed out already could not be told from his: some of that would be left out."""

@@ -3,7 +3,8 @@
 
 A sender learns of an interrupt late or never, and may reuse the utterance id for its answer. So a
 chunk under the id of an interrupted utterance is ignored only if it was sent within 80 ms of the
-interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform. An
+interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform; or
+if it says `last`, is as long as the time since the chunk before, and continues the waveform. An
 answer may begin in the rhythm of what was interrupted: the first chunk must continue the waveform,
 too. Once its sender has begun an utterance of another id, the answer has an id of its own: a
 network that stalls must not bring the old speech back then.
@@ -67,8 +68,10 @@ class _InterruptedTurn:
         pause = sent - self.last_sent
         if self.answered and pause <= STALLED:
             return True
-        # What is left of its sound at its end may be less than a chunk, and be stamped when sent.
-        rest = chunk.last and chunk.seconds < self.longest
+        # What is left of its sound at its end may be less than a chunk: it is sent when it is over,
+        # and may be stamped by that time.
+        in_time = 0.8 * chunk.seconds < pause <= 1.2 * chunk.seconds + 0.02
+        rest = chunk.last and chunk.seconds < self.longest and in_time
         if self.next_stamp is not None and chunk.start is not None and self.regular:
             off = abs(chunk.start - self.next_stamp)
             if off <= 4 * REGULAR and pause <= max(RESUMED, 3 * self.longest):
@@ -77,8 +80,8 @@ class _InterruptedTurn:
                 return False
         if pause > max(0.06, 1.2 * self.longest + 0.02):
             return False
-        shortest = min(self.shortest, chunk.seconds) if rest else self.shortest
-        return pause < 0.06 or (pause > 0.8 * shortest and is_continuous(self.last_pcm, chunk.pcm))
+        in_rhythm = rest or pause > 0.8 * self.shortest
+        return pause < 0.06 or (in_rhythm and is_continuous(self.last_pcm, chunk.pcm))
 
 
 class InterruptedTurns:
