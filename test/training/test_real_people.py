@@ -15,9 +15,10 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from realtalk_ros.contracts import mouth_crop  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
-from realtalk_ros.rendering import avatar_encoding, mouth_tables  # noqa: E402
+from realtalk_ros.rendering import avatar_encoding  # noqa: E402
 from realtalk_ros.rendering.common.template_landmarks import frontal_landmarks  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry  # noqa: E402
+from realtalk_ros.rendering.mouth import mouth_tables  # noqa: E402
 from realtalk_ros.rendering.mouth.oral_cavity import OralCavity  # noqa: E402
 from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402

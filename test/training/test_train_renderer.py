@@ -670,7 +670,11 @@ def test_a_smile_is_compared_with_a_photograph_of_it(tmp_path, monkeypatch, caps
         at_rest = rest_and_smile.Photograph(
             neutral.templates[0], neutral.landmarks[0], 0 * smile, square, neutral.landmarks[0]
         )
-        return rest_and_smile.lay_over(at_rest, replace(at_rest, weights=smile), neutral.identity)
+        corner = np.array([x, y], np.float32)
+        shown = Geometry(neutral.identity, (at_rest.points[None] - corner) / side)
+        points = shown.target_landmarks(smile, 0) * side + corner
+        smiling = replace(at_rest, weights=smile, points=points)
+        return rest_and_smile.lay_over(at_rest, smiling, neutral.identity)
 
     monkeypatch.setattr(evaluate_smiles, "enrolled", enrolled)
     monkeypatch.setattr(evaluate_smiles, "read_pair", read_pair)

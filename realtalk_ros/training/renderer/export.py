@@ -2,7 +2,8 @@
 """The trained renderer to ONNX, as the run time takes it (rendering/).
 
     renderer_encode.onnx         reference (S, S, 6), an image and its map by
-                                 rendering/mouth/mouth.py, template (S, S, 3) uint8 -> FEATURES, a batch of one
+                                 rendering/mouth/mouth.py, template (S, S, 3) uint8 -> FEATURES, a
+                                 batch of one
     renderer_align.onnx          template_landmarks, target_landmarks (B, 68, 2), normalised
                                  coordinates -> movement (B, S/4, S/4, 2), pixels from where
                                  something is shown to where it lies in the template;
