@@ -51,7 +51,8 @@ def test_a_program_may_have_no_arguments():
 
 @pytest.mark.parametrize("rule, advice", [
     ("background:=#20242a", "gives no value"), ("background:=", "gives no value"),
-    ("mark:=Robot #1", "only 'Robot' would be taken")])  # fmt: skip
+    ("mark:=Robot #1", "only 'Robot' would be taken"),
+    ("mark:=C# is #1", "only 'C# is' would be taken")])  # fmt: skip
 def test_a_value_that_yaml_takes_for_a_comment_is_refused(rule, advice):
     args = ["node", "--ros-args", "-p", rule]
     with pytest.raises(RealTalkError, match=advice) as refused:

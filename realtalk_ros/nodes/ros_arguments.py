@@ -82,7 +82,7 @@ def check_values(args: Sequence[str]) -> None:
             value = yaml.load(text, LOADER)
             if assigned and value is None:
                 raise RealTalkError(f"-p {rule} gives no value: {_in_quotes(name, text)}")
-            if isinstance(value, str) and "#" in text and "#" not in value:
+            if isinstance(value, str) and value.count("#") < text.count("#"):
                 raise RealTalkError(
                     f"of -p {rule} only {value!r} would be taken, as # begins a comment in YAML: "
                     f"{_in_quotes(name, text)}"
