@@ -92,6 +92,16 @@ def test_a_face_that_keeps_its_expression_goes_on_where_the_clock_goes_back():
     assert shown and shown[-1][1].weights[0] == 0
 
 
+@pytest.mark.parametrize("jump", [-60.0, -2.0, 60.0])
+def test_a_face_that_keeps_its_expression_does_so_as_long_where_the_clock_is_set(jump):
+    buffer = JitterBuffer(FPS)
+    play(buffer, [(99.9, expression(100 + k / FPS)) for k in range(25)], 99.0, 101.05)
+    buffer.shift(jump)
+    shown = play(buffer, [], 101.05 + jump, 102.05 + jump)
+    kept = [s for _, s in shown if s.weights[0] == 0.5]
+    assert 0 < len(kept) < 0.3 * FPS and shown[-1][1].weights[0] == 0
+
+
 @pytest.mark.parametrize("rates", [(20, 25, 12, 30), (29.97, 59.94), (25 / 1.5, 37.5, 25 / 1.5)])
 @pytest.mark.parametrize("every", [0.01, 0.07, 1.0])
 def test_frames_are_never_shown_twice_while_the_frame_rate_changes(rates, every):
