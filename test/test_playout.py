@@ -1027,6 +1027,17 @@ def test_what_was_interrupted_after_its_first_chunk_is_not_heard_again(stamps, a
     assert heard_again == []
 
 
+@pytest.mark.parametrize("pause", [0.5, 0.8, 0.95])
+def test_an_answer_is_heard_that_comes_when_an_interrupted_sentence_would_have_been_over(pause):
+    """Under its id, and as quiet as its end."""
+    turns = TurnTaking()
+    turns.put(Chunk(np.zeros(round(0.9 * RATE), np.float32), RATE, None, "a"), 10.0)
+    turns.interrupt(10.3)
+    for _ in range(2):
+        turns.put(Chunk(np.zeros(RATE, np.float32), RATE, None, "a"), 10 + pause)
+    assert turns.seconds == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize("stamps", ["none", "sending time", "samples"])
 @pytest.mark.parametrize("rest", [0.03, 0.07, 0.13, 0.19])
 def test_the_rest_of_what_was_interrupted_is_not_heard_though_it_is_less_than_a_chunk(rest, stamps):

@@ -23,6 +23,7 @@ from realtalk_ros.stream_types import Chunk
 
 IN_FLIGHT = 0.08  # s after an interrupt within which chunks were sent before their sender knew
 RESUMED = 0.3  # s that a sender whose stamps continue may pause, and is still in that utterance
+LIVE_CHUNK = 0.5  # s, a longer first chunk may be a sentence, and an answer come when it is over
 STALLED = 2.0  # s that it may pause once it has begun another utterance, and is still in that one
 FORGET = 30.0  # s after which the rest of an interrupted utterance is accepted in any case
 MAX_IGNORED = 64  # interrupted utterances remembered
@@ -47,7 +48,8 @@ class _InterruptedTurn:
     @classmethod
     def of(cls, turn: Turn, now: float) -> _InterruptedTurn:
         # After its first chunk, a sender in real time sends again when that is over.
-        intervals = turn.intervals or [turn.received if turn.is_fragment else 0.0]
+        live = turn.is_fragment and turn.received <= LIVE_CHUNK
+        intervals = turn.intervals or [turn.received if live else 0.0]
         return cls(
             interrupted_at=now,
             last_sent=turn.last_sent,
