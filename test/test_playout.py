@@ -1171,6 +1171,7 @@ def test_a_word_whose_face_comes_after_the_sound_of_the_next_one_is_heard():
     for k in range(5):
         sound.push(scheduled("a", 5.0 + k, 0.05))
         if k:
+            assert sound.unexpressed == 5.0 + k - 1
             sound.confirm(5.0 + k - 1)
         got += play(sound, None, 4.5 + k - 1, 4.5 + k)
     assert sum(c.seconds for _, c in got) == pytest.approx(4 * 0.05) and sound.late == 0
