@@ -1101,6 +1101,23 @@ def test_who_begins_under_the_id_of_one_that_waits_does_not_end_what_is_spoken_b
     assert sum(heard.values()) == pytest.approx(8.0)
 
 
+@pytest.mark.parametrize("names", [("a", "a"), ("", ""), ("a", "b")])
+def test_who_begins_much_later_under_the_id_that_another_speaks_under_lets_him_speak_until_then(
+    names,
+):
+    """Of that nothing is handed out so early. It ends to the sample: none is said twice."""
+    turns = TurnTaking("replace")
+    turns.put(chunk(names[0], 10.0, 8.0, value=0.1), 10.0, 10.0, "1")
+    out = drain(turns, 10.0, ahead=1.0)
+    result = turns.put(chunk(names[1], 13.03, 1.0, value=0.2), 10.1, 10.1, "2")
+    assert result.ended == []
+    out += [c for now in np.arange(10.1, 14, 0.1) for c in drain(turns, now, ahead=1.0)]
+    first, second = (
+        sum(len(c.pcm) for c in out if c.pcm[0] == np.float32(value)) for value in (0.1, 0.2)
+    )
+    assert (first, second) == (round(3.03 * RATE), RATE)
+
+
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
     turns, got = TurnTaking(), []
     for k, part in enumerate(numbered(20, 0.02)):

@@ -172,7 +172,11 @@ class Turn:
 
     def cut(self, time: float) -> None:
         """Drops what is played from `time` on; nothing more is expected."""
-        self.chunks = deque(c for c in self.chunks if c.start < time)
+        self.chunks = deque(
+            replace(c, pcm=c.pcm[: math.ceil((time - c.start) * c.sample_rate - SAME_TIME)])
+            for c in self.chunks
+            if c.start < time - SAME_TIME
+        )
         self.seconds = sum(c.seconds for c in self.chunks)
         self.end, self.closed = min(self.end, time), True
 
@@ -217,6 +221,13 @@ class Turn:
     def is_new(self) -> bool:
         """Whether nothing of it has come."""
         return self.end == -math.inf
+
+    @property
+    def handed_out_until(self) -> float:
+        """The end of what was handed out of it; -inf: nothing was."""
+        if not self.started:
+            return -math.inf
+        return self.chunks[0].start if self.chunks else self.end
 
     @property
     def in_real_time(self) -> bool:

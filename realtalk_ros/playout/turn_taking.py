@@ -293,8 +293,8 @@ class TurnTaking:
             if turn.closed and turn.end <= start + STAMP_TOLERANCE:
                 continue  # the new one follows it, though its stamp may be rounded
             # Two under one id are one to who comes after this, and what is there is not replaced.
-            handed_out = turn.started and turn.utterance == utterance
-            at_once = start <= now + AT_ONCE or handed_out
+            overlaps = turn.utterance == utterance and turn.handed_out_until > start
+            at_once = start <= now + AT_ONCE or overlaps
             if not turn.closed:
                 self._end(turn, now, cut=at_once or turn.end > start + STAMP_TOLERANCE)
             if at_once:
