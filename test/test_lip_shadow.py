@@ -65,5 +65,5 @@ def enamel_of(generator: Generator, **weights: float) -> float:
 def test_a_face_s_teeth_are_light_in_a_smile_and_darker_between_lips_that_hardly_part():
     generator = bundled_face("default").generator
     smile = enamel_of(generator, mouthSmile=0.5, mouthUpperUp=0.4, mouthLowerDown=0.4)
-    speech = enamel_of(generator, jawOpen=0.06, mouthPucker=0.5, mouthFunnel=0.1)
+    speech = enamel_of(generator, jawOpen=0.06, mouthPucker=0.3, mouthFunnel=0.1)
     assert speech < 0.85 * smile

@@ -47,3 +47,16 @@ def test_they_do_in_pictures():
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(rest, rounded, None)
     chin, eyes = flow[195:215, 108:148, 1], flow[70:90, 60:196, 1]
     assert 2 < chin.mean() < 5 and abs(eyes.mean()) < 0.5  # pixels downwards
+
+
+def test_those_of_drawings_and_machines_follow_the_face_model():
+    for name in ("pia", "android"):
+        renderer = bundled_face(name)
+        rounded = arkit.weights(mouthPucker=0.5)
+        avatar, (x, y, side) = renderer.avatar, renderer.avatar.crop
+        template = (avatar.landmarks[:1] - (x, y)) / side
+        model = Geometry(avatar.identity, template, resting_weights=avatar.resting_weights)
+        drawn = renderer.generator.geometry[renderer.index]
+        np.testing.assert_allclose(
+            drawn.target_landmarks(rounded, 0), model.target_landmarks(rounded, 0), atol=1e-3
+        )

@@ -100,7 +100,7 @@ class Generator:
                 resting_weights=avatar.resting_weights,
                 look=look,
                 longer=shown.longer if shown else 0.0,
-                as_people=True,
+                as_people=look == "lifelike",
             )
             for avatar, look, shown in zip(avatars, looks, teeth, strict=True)
         ]

@@ -62,8 +62,8 @@ class Geometry:
     resting_weights: (52,), the weights of the face model at which this person is at rest; all other
         weights are added to them.
     look, longer: of the mouth's inside and the upper teeth, see `Mouth`.
-    as_people: whether a puckered mouth goes down as people's do (puckered_mouth.py), not up as the
-        face model's.
+    as_people: whether a puckered mouth goes down as people's do (mouth/puckered_mouth.py), and not
+        as the face model's.
     """
 
     def __init__(

@@ -4,7 +4,8 @@
 The face model's mouthPucker lifts the corners of the mouth by 0.2 cm. In rounded sounds eleven
 people of GRID have their mouths and chins lower, and their noses not: by 0.8 cm (0.2 to 1.5) more
 than they were drawn, for each mouthPucker of 1 that the network gave for the sound. It is not given
-wherever they round their lips, so landmarks are met best with less (docs/experiments.md).
+wherever they round their lips, so landmarks are met best with less (docs/experiments.md). Drawings
+and machines may show in their own pictures how their mouths pucker: those follow the face model.
 """
 
 from __future__ import annotations
