@@ -91,6 +91,14 @@ def test_what_is_read_is_not_written_over(capsys, here, monkeypatch, words):
     assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
 
 
+def test_a_picture_in_an_avatar_s_folder_may_be_made_again(here, monkeypatch):
+    shutil.copytree(AVATAR_DIR / "kenji", "ann")
+    monkeypatch.chdir("ann")
+    for _ in range(2):
+        assert main(["avatars", "show", "."]) == 0
+    assert Path("ann.png").is_file()
+
+
 @pytest.mark.parametrize("out", ["face.avi", "face.png", "face"])
 def test_a_demo_is_an_mp4_too(capsys, here, monkeypatch, out):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")

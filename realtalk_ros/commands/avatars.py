@@ -168,7 +168,9 @@ def show(args: argparse.Namespace) -> None:
     avatars = [Avatar.load(name) for name in args.avatars]
     out = args.out or Path(f"{find(args.avatars[0]).resolve().name}.png")
     check_can_write(out)
-    check_is_no_input(out, "--out", [file for a in args.avatars for file in find(a).rglob("*")])
+    read = zip(args.avatars, avatars, strict=True)
+    inputs = [find(name) / file for name, avatar in read for file in _read_by(avatar)]
+    check_is_no_input(out, "--out", inputs)
     if args.spoken:
         from realtalk_ros.commands.spoken_sheet import sheet
 
@@ -260,6 +262,11 @@ def _provenance(avatar: Avatar) -> Iterator[Finding]:
         yield ok(f"made {created} of {str(source.get('name'))[:60]!r}, sha256 {digest[:12]}...")
 
 
+def _read_by(avatar: Avatar) -> set[str]:
+    """The files that its folder may have."""
+    return {"avatar.yaml", checksums.FILE, *GENERATOR_FILES, *files_of(avatar.metadata)}
+
+
 def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
     listed = files_of(avatar.metadata)
     sums = avatar.metadata.get("sha256")
@@ -277,7 +284,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
             )
         else:
             yield ok(f"{len(listed)} files match their checksums")
-    known = {"avatar.yaml", checksums.FILE, *GENERATOR_FILES, *listed}
+    known = _read_by(avatar)
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if is_file(path))
     others = [name for name in others if name not in known]
     if others:
