@@ -261,40 +261,45 @@ def renderer():
     assert process.returncode == 0
 
 
-def test_bad_expressions_do_not_reach_the_face(renderer):
+@pytest.fixture
+def viewer(renderer):
+    """A client of the renderer."""
     client = Client(DOMAIN + 1)
     try:
         client.wait_ready("renderer_node")
-        publisher = client.node.create_publisher(FaceExpression, "expression", 50)
-        client.wait(publisher.get_subscription_count, 10, "subscriber of expression")
-        now = time.time()
-        for i, value in enumerate([np.nan, np.inf, 1e9, -1e9] * 5):
-            message = FaceExpression(utterance_id="bad", sequence=i, speech_probability=np.nan)
-            message.weights = np.full(52, value, np.float32)
-            message.head_rotation = np.full(3, np.nan, np.float32)
-            message.header.stamp.sec, message.header.stamp.nanosec = int(now) + (i % 3) * 3600, 5
-            publisher.publish(message)
-        client.images.clear()
-        client.spin(2.5)
-        assert len(client.images) > promised(0.7, 0.2) * 2.5 * FPS
-        assert (np.diff([stamp for stamp, _ in client.images]) > 0).all()
-        assert client.diagnostics["renderer_node"][0] == WARN
+        yield client
     finally:
         client.close()
 
 
-def test_two_nodes_that_send_expressions_at_once_are_named(renderer):
-    client = Client(DOMAIN + 1)
-    try:
-        client.wait_ready("renderer_node")
-        publisher = client.node.create_publisher(FaceExpression, "expression", 50)
-        client.wait(publisher.get_subscription_count, 10, "subscriber of expression")
-        for k in range(20):
-            message = FaceExpression(utterance_id=("mine", "yours")[k % 2], sequence=k)
-            publisher.publish(message)
-        client.wait(
-            lambda: any("two nodes" in key for key in client.diagnostics["renderer_node"][2]),
-            10, "what the diagnostics say",
-        )  # fmt: skip
-    finally:
-        client.close()
+@pytest.fixture
+def publisher(viewer):
+    """Of expressions, to which the renderer listens."""
+    publisher = viewer.node.create_publisher(FaceExpression, "expression", 50)
+    viewer.wait(publisher.get_subscription_count, 10, "subscriber of expression")
+    return publisher
+
+
+def test_bad_expressions_do_not_reach_the_face(viewer, publisher):
+    now = time.time()
+    for i, value in enumerate([np.nan, np.inf, 1e9, -1e9] * 5):
+        message = FaceExpression(utterance_id="bad", sequence=i, speech_probability=np.nan)
+        message.weights = np.full(52, value, np.float32)
+        message.head_rotation = np.full(3, np.nan, np.float32)
+        message.header.stamp.sec, message.header.stamp.nanosec = int(now) + (i % 3) * 3600, 5
+        publisher.publish(message)
+    viewer.images.clear()
+    viewer.spin(2.5)
+    assert len(viewer.images) > promised(0.7, 0.2) * 2.5 * FPS
+    assert (np.diff([stamp for stamp, _ in viewer.images]) > 0).all()
+    assert viewer.diagnostics["renderer_node"][0] == WARN
+
+
+def test_two_nodes_that_send_expressions_at_once_are_named(viewer, publisher):
+    for k in range(20):
+        message = FaceExpression(utterance_id=("mine", "yours")[k % 2], sequence=k)
+        publisher.publish(message)
+    viewer.wait(
+        lambda: any("two nodes" in key for key in viewer.diagnostics["renderer_node"][2]),
+        10, "what the diagnostics say",
+    )  # fmt: skip
