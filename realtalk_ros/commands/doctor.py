@@ -297,7 +297,7 @@ def ros() -> Iterator[Finding]:
     if not can_log():
         yield warn(
             "ROS 2 does not start: its folder of logs cannot be written to",
-            "set HOME, or ROS_LOG_DIR to a folder that can be written to",
+            ros_arguments.HOW_TO_LOG,
         )
         return
     try:

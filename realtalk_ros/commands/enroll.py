@@ -149,11 +149,13 @@ def write_contact_sheet(target: Path) -> Path:
     avatar = Avatar.load(target)
     cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]), contact_sheet.ENROLMENT)
     picture = contact_sheet.labelled(cells, contact_sheet.ENROLMENT, len(cells))
-    provenance.write_picture(sheet_of(target), picture, avatar.provenance)
-    return sheet_of(target)
+    path = sheet_of(target)
+    provenance.write_picture(path, picture, avatar.provenance)
+    return path
 
 
 def sheet_of(target: Path) -> Path:
+    """Where the picture of the avatar that is made at `target` is written."""
     return target.with_name(f"{target.name}-faces.jpg")
 
 

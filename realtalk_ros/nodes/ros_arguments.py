@@ -21,6 +21,7 @@ from realtalk_ros.nodes.params_file import read_params_file
 # first of them in this order (_rclpy_pybind11), whichever was given last.
 ORDER = (bool, int, float, str, list)
 
+HOW_TO_LOG = "set HOME, or ROS_LOG_DIR to a folder that can be written to"
 DOMAIN = "ROS_DOMAIN_ID"
 LAST_DOMAIN = 232  # by the ports that RTPS computes of it
 
@@ -127,7 +128,7 @@ def in_plain_words(text: str) -> str:
     """What ROS says, without the positions in its sources, and with what to do."""
     text = re.sub(r"(, at /\S+:\d+)+$", "", text)
     if re.search("log(ging)? directory", text):
-        text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
+        text += f": {HOW_TO_LOG}"
     return text
 
 
