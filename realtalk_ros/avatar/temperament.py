@@ -7,11 +7,11 @@ section does. The renderer's parameters idle_gain, head_gain and expression_gain
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from realtalk_ros.errors import AvatarError
+from realtalk_ros.spelling import did_you_mean
 
 
 def _number(default: float, low: float, high: float, meaning: str) -> Any:
@@ -70,8 +70,7 @@ class Temperament:
         known = {one.name: one.metadata["range"] for one in fields(cls)}
         for name, value in section.items():
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                hint = did_you_mean(str(name), known) or f"there are {', '.join(known)}"
                 raise AvatarError(f"{where}: temperament has no {str(name)[:40]!r}: {hint}")
             low, high = known[name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

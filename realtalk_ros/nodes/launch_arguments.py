@@ -5,13 +5,13 @@ first and the arguments after it."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from realtalk_ros.contracts import DEVICES, FPS_RANGE, POLICIES, SIZE_RANGE, STEP_FILES
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.spelling import did_you_mean
 
 # What launch and launch_ros themselves read beside a launch file's own arguments.
 OF_LAUNCH = {
@@ -59,8 +59,7 @@ def unknown(given: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in dict.fromkeys(text.partition(":=")[0] for text in given):
         if name in OF_LAUNCH or name in known:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "--show-args lists those there are"
+        hint = did_you_mean(name, known) or "--show-args lists those there are"
         lines.append(f"no argument is called {name!r}, so it changes nothing: {hint}")
     return lines
 

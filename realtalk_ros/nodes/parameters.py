@@ -4,7 +4,6 @@ several nodes have. (To add one: docs/develop.md.)"""
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import Any
 
@@ -20,6 +19,7 @@ from rclpy.parameter import Parameter
 
 from realtalk_ros import contracts
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.spelling import did_you_mean
 
 # When a parameter may be changed.
 NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
@@ -143,9 +143,11 @@ class ParameterNode(LifecycleNode):
         this node's: ROS ignores it, and says nothing."""
         lines = []
         for name in self._parameter_overrides:
-            near = difflib.get_close_matches(name, self._changes, n=1, cutoff=0.75)
-            if near and name not in NAMES and not self.has_parameter(name):
-                lines.append(f"no parameter is called {name}: did you mean {near[0]}?")
+            if name in NAMES or self.has_parameter(name):
+                continue
+            # It may be another package's: only what is very similar is taken to be misspelt.
+            if question := did_you_mean(name, self._changes, cutoff=0.75):
+                lines.append(f"no parameter is called {name}: {question}")
         return lines
 
     def parameter_lines(self) -> list[str]:
@@ -175,9 +177,9 @@ class ParameterNode(LifecycleNode):
         callbacks before and after."""
         for parameter in parameter_list:
             if not self.has_parameter(parameter.name):
-                near = difflib.get_close_matches(parameter.name, self._changes, n=1)
-                advice = f": did you mean {near[0]}?" if near else ""
-                reason = f"{self.get_name()} has no parameter {parameter.name}{advice}"
+                question = did_you_mean(parameter.name, self._changes)
+                reason = f"{self.get_name()} has no parameter {parameter.name}"
+                reason += f": {question}" if question else ""
                 return SetParametersResult(successful=False, reason=reason)
         if hasattr(self, "add_post_set_parameters_callback"):
             return super().set_parameters_atomically(parameter_list)
