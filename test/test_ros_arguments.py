@@ -82,6 +82,7 @@ def test_text_that_is_no_yaml_is_written_in_quotes(text):
     (["-p", "adapt_quality:=1"], "adapt_quality is true or false, not 1"),
     (["-p", "mark:=no"], "mark is text, and YAML takes this value for False"),
     (["-p", "size=256"], "-p size=256 is no parameter: write -p NAME:=VALUE"),
+    (["-p", "fps"], "-p fps is no parameter: write -p NAME:=VALUE"),
     (["-p", "emotion:=happy", "0.5"], "ROS 2 has no argument '0.5': a value with spaces"),
     (["-p", "mark:=a: b"], "-p mark:=a: b: the value is YAML, which this is not"),
     (["-r", "__ns:=lab"], "-r __ns:=lab: a namespace begins with a slash"),

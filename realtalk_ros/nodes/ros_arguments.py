@@ -4,7 +4,6 @@ say what is wrong in words of its own sources."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -23,6 +22,7 @@ ORDER = (bool, int, float, str, list)
 
 HOW_TO_LOG = "set HOME, or ROS_LOG_DIR to a folder that can be written to"
 DOMAIN = "ROS_DOMAIN_ID"
+PARAMETER = ("-p", "--param")
 LAST_DOMAIN = 232  # by the ports that RTPS computes of it
 
 # What is no text for rcl (rcl_yaml_param_parser's parse.c): PyYAML has dates and more, too.
@@ -77,17 +77,6 @@ def check_values(args: Sequence[str]) -> None:
     value that was given first, and for a value of which YAML leaves nothing, or takes a part for a
     comment. `args` are those of a program, of which all that follow `--ros-args`, up to `--`, are
     ROS's."""
-    for rule in _values_of(args, "-p", "--param"):
-        name, assigned, text = rule.partition(":=")
-        with contextlib.suppress(yaml.YAMLError):  # rcl refuses it, and `explain` says why
-            value = yaml.load(text, LOADER)
-            if assigned and value is None:
-                raise RealTalkError(f"-p {rule} gives no value: {_in_quotes(name, text)}")
-            if isinstance(value, str) and value.count("#") < text.count("#"):
-                raise RealTalkError(
-                    f"of -p {rule} only {value!r} would be taken, as # begins a comment in YAML: "
-                    f"{_in_quotes(name, text)}"
-                )
     given: dict[tuple[str, str], Any] = {}
     for node, name, value in _parameters(args):
         before = given.setdefault((node, name), value)
@@ -101,7 +90,7 @@ def check_values(args: Sequence[str]) -> None:
 
 def explain(args: Sequence[str]) -> str:
     """What is wrong with arguments that rcl does not accept; empty: nothing that is known here."""
-    for rule in _values_of(args, "-p", "--param"):
+    for rule in _values_of(args, *PARAMETER):
         name, assigned, text = rule.partition(":=")
         if not assigned or " " in name:
             return f"-p {rule} is no parameter: write -p NAME:=VALUE"
@@ -157,21 +146,40 @@ def _of_ros(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """(node or pattern, parameter, value) in the order in which they are given."""
-    for argument, following in _of_ros(args):
-        if argument in ("-p", "--param"):
-            name, _, text = following.partition(":=")
-            node, _, name = name.rpartition(":")
-            with contextlib.suppress(yaml.YAMLError):  # `explain` says what is wrong with it
-                yield node or "/**", name, yaml.load(text, LOADER)
-        elif argument == "--params-file":
+    """(node or pattern, parameter, value) in the order in which they are given. What rcl refuses is
+    left out: `explain` says what is wrong with it. Raises RealTalkError as `_require_all_of` does.
+    """
+    for option, argument in _of_ros(args):
+        if option in PARAMETER:
+            rule, assigned, text = argument.partition(":=")
             try:
-                sections = read_params_file(following, LOADER)
+                value = yaml.load(text, LOADER)
+            except yaml.YAMLError:
+                continue
+            if assigned:
+                _require_all_of(value, rule, text)
+                node, _, name = rule.rpartition(":")
+                yield node or "/**", name, value
+        elif option == "--params-file":
+            try:
+                sections = read_params_file(argument, LOADER)
             except RealTalkError:
-                continue  # likewise
+                continue
             for node, values in sections.items():
                 for name, value in values.items():
                     yield node, name, value
+
+
+def _require_all_of(value: Any, name: str, text: str) -> None:
+    """Raises RealTalkError where `value`, which is what YAML has made of -p NAME:=TEXT, is nothing,
+    or lacks what it took for a comment."""
+    if value is None:
+        raise RealTalkError(f"-p {name}:={text} gives no value: {_in_quotes(name, text)}")
+    if isinstance(value, str) and value.count("#") < text.count("#"):
+        raise RealTalkError(
+            f"of -p {name}:={text} only {value!r} would be taken, as # begins a comment in YAML: "
+            f"{_in_quotes(name, text)}"
+        )
 
 
 def _rank(value: Any) -> int:
