@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trained face reader to ONNX, and back.
+"""The trained face reader to ONNX.
 
 face_reader.onnx: image (256, 256, 3) uint8 BGR -> landmarks (68, 2) in pixels, identity (100,). Its
 initializers have the names of FaceReader's parameters, large ones in half precision (see
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros import checksums, onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.face_reader import FILE
-from realtalk_ros.errors import ModelError
 from realtalk_ros.training.common.onnx_graph import Graph
 from realtalk_ros.training.face_reader.model import INPUT_SIZE, FaceReader
 
@@ -61,21 +60,3 @@ def name_norm_parameters(graph) -> None:
         weight.name = names.get(weight.name, weight.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
-
-
-def load_face_reader(folder: Path = onnx_session.MODEL_DIR) -> FaceReader:
-    """The network that `export` wrote into `folder`, on the CPU. Raises ModelError."""
-    from realtalk_ros.training.common.onnx_weights import read_weights
-
-    if problem := onnx_session.check(folder / FILE):
-        raise ModelError(problem)
-    stored, net = read_weights(folder / FILE), FaceReader()
-    try:
-        weights = {
-            name: torch.from_numpy(stored[name]).reshape(value.shape)
-            for name, value in net.state_dict().items()
-        }
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{folder / FILE} is no face reader of this version") from error
-    net.load_state_dict(weights)
-    return net
