@@ -32,6 +32,7 @@ from realtalk_ros.training.videos import (
     lip_contacts,
     mouth_targets,
     mouth_track,
+    relabelled_speech,
     talking_metrics,
     tracked_videos,
 )
@@ -381,12 +382,12 @@ def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
     seen = mouth_targets.features(weights, spoken)
     wide = np.column_stack([1 + 0 * spoken, 0 * spoken])  # people whose lips never meet
     regression = mouth_targets.MouthRegression.fit([seen], [wide], [1 + 0 * spoken])
-    made = mouth_targets.relabelled(weights, weights, spoken, regression)
+    made = relabelled_speech.relabelled(weights, weights, spoken, regression)
     gap, before = lips.gap_of(made), lips.gap_of(weights)
     closed = before < 0.05
     assert closed.any() and gap[closed].max() < 0.1
     assert gap[(before > 0.3) & (spoken > 0.9)].min() > 0.6
-    still = mouth_targets.relabelled(weights, weights, 0 * spoken, regression)
+    still = relabelled_speech.relabelled(weights, weights, 0 * spoken, regression)
     np.testing.assert_allclose(still, weights, atol=1e-6)
 
 
@@ -405,8 +406,8 @@ def test_known_phones_correct_closures_that_the_network_made_or_missed():
     seen = mouth_targets.features(weights, spoken)
     curves = np.column_stack([0.8 * spoken, 0 * spoken])
     regression = mouth_targets.MouthRegression.fit([seen], [curves], [spoken])
-    unknown = mouth_targets.relabelled(weights, weights, spoken, regression)
-    known = mouth_targets.relabelled(weights, weights, spoken, regression, contacts=contacts)
+    unknown = relabelled_speech.relabelled(weights, weights, spoken, regression)
+    known = relabelled_speech.relabelled(weights, weights, spoken, regression, contacts=contacts)
     before, after = lips.gap_of(unknown), lips.gap_of(known)
     assert before[52:55].max() < 0.1 and after[51:56].min() > 0.6
     assert before[101:105].min() > 0.6 and after[101:105].max() < 0.05

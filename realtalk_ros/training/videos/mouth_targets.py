@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -28,9 +27,6 @@ from realtalk_ros.face_model.lips import (
     gap_of,
 )
 from realtalk_ros.training.expression.metrics import is_labiodental
-
-if TYPE_CHECKING:
-    from realtalk_ros.training.videos.lip_contacts import LipContacts
 
 SPREADING = {
     "mouthStretchLeft": 0.3,
@@ -49,9 +45,6 @@ ROUNDS = 4  # gap and width change each other
 # are held at the first, up to the third the gap is stretched. A camera of 25 frames a second sees a
 # closure at its least gap by chance alone, and what a network learns of it is wider still.
 NEARLY_MET = (0.12, 0.2, 0.6)
-# cm: of an unfilmed person's lips, which the network has this near, it is believed that they meet;
-# up to twice that, in part. Lips that surely do not meet are APART_GAP apart.
-SHUT_GAP, APART_GAP = 0.04, 0.18
 LABIODENTAL_GAP = (0.14, 0.4)  # cm, clear of both limits of metrics.is_labiodental
 # How many times as far as the coarticulation model's lips those of filmed people part: standard
 # deviation of the gap, 0.47 cm in the speech of eleven people, 0.35 cm in 49 of its windows.
@@ -192,46 +185,6 @@ def targets(
     gap = np.maximum(nearly_met(gap), least)
     gap = np.where(is_labiodental(weights), np.clip(gap, *LABIODENTAL_GAP), gap)
     return active * match_mouth(weights, gap, width) + (1 - active) * weights
-
-
-def relabelled(
-    neutral: np.ndarray,
-    own: np.ndarray,
-    speech: np.ndarray,
-    regression: MouthRegression,
-    usual: float = 1.0,
-    contacts: LipContacts | None = None,
-) -> np.ndarray:
-    """Targets (n, 52) for speech of which nobody was filmed.
-
-    neutral, own: weights (n, 52) of the network for an unknown person and for this one. The curves
-    are what the regression says of an unknown person's. This one's gap is as much larger, and the
-    mouth by as much wider, as the network had it; `usual`: by how much it has the mean of known
-    people's gaps too large. Where lips meet and where they do not, `contacts` say, if they are
-    known; else, and at sounds at which either may be, lips that the network closed stay closed.
-    """
-    gap, width = regression.predict(features(neutral, speech)).T
-    after, active = gap_of(own), activity(speech) > 0.5
-    if active.any():
-        gap = gap * np.clip(larger(neutral, own, active) / usual, 0.4, 2.5)
-        width = width + ((own - neutral) @ WIDTH)[active].mean()
-    shut = np.clip(2 - after / SHUT_GAP, 0, 1)
-    if contacts:
-        shut *= 1 - contacts.apart
-    gap = np.maximum(gap, 0.02)
-    gap = shut * np.minimum(gap, after) + (1 - shut) * gap
-    if contacts is None:
-        return targets(own, speech, np.column_stack([gap, width]))
-    gap = (1 - contacts.closed) * gap
-    least = APART_GAP * contacts.apart
-    return targets(contacts.corrected(own), speech, np.column_stack([gap, width]), least)
-
-
-def larger(neutral: np.ndarray, own: np.ndarray, active: np.ndarray) -> float:
-    """How many times as far the gap of weights `own` (n, 52) moves as that of `neutral`, in the
-    steps that are `active` (n,)."""
-    before, after = gap_of(neutral)[active], gap_of(own)[active]
-    return float(after.std() / max(before.std(), 1e-3))
 
 
 def as_filmed(weights: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.face_model.lips import WIDTH, gap_of
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.video_dataset import STILL
 from realtalk_ros.training.speech_data.corpora import read_recording
@@ -32,6 +33,9 @@ SPEECH = "speech_"  # how its files begin
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people whose conditioning the network lacks
 GAIN_PEOPLE, GAIN_SENTENCES = 24, 4  # of which `usual_gain` is the mean
+# cm: of an unfilmed person's lips, which the network has this near, it is believed that they meet;
+# up to twice that, in part. Lips that surely do not meet are APART_GAP apart.
+SHUT_GAP, APART_GAP = 0.04, 0.18
 STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 MUSIC_SECONDS = 900.0  # without any, seven recordings of music in ten moved the lips
 
@@ -86,7 +90,7 @@ class Relabeller:
         stretch = self.teacher.follow(pcm, person)
         neutral = self.teacher.follow(pcm, UNKNOWN) if person.mask.any() else stretch
         contacts = self._contacts(path, len(stretch.weights))
-        made = mouth_targets.relabelled(
+        made = relabelled(
             neutral.weights, stretch.weights, stretch.speech, regression, gain, contacts=contacts
         )
         if contacts:
@@ -146,7 +150,7 @@ class Relabeller:
         for _ in range(GAIN_PEOPLE):
             person = self.draw_person()._replace(mask=np.array([0, 1], np.float32))
             own = self.teacher.follow(pcm, person).weights
-            gains.append(mouth_targets.larger(neutral.weights, own, active))
+            gains.append(gap_gain(neutral.weights, own, active))
         return float(np.exp(np.mean(np.log(gains))))
 
     @cached_property
@@ -166,3 +170,45 @@ class Relabeller:
         person: Condition = UNKNOWN,
     ) -> None:
         write_stretches(self.out / "speech" / f"{name}.npz", stretches, made, person)
+
+
+def relabelled(
+    neutral: np.ndarray,
+    own: np.ndarray,
+    speech: np.ndarray,
+    regression: mouth_targets.MouthRegression,
+    usual_gain: float = 1.0,
+    contacts: LipContacts | None = None,
+) -> np.ndarray:
+    """Targets (n, 52) for speech of which nobody was filmed.
+
+    neutral, own: weights (n, 52) of the network for an unknown person and for this one. The curves
+    are what the regression says of an unknown person's. This one's gap is as much larger, and the
+    mouth by as much wider, as the network had it; `usual_gain`: by how much it has the mean of
+    known people's gaps too large. Where lips meet and where they do not, `contacts` say, if they
+    are known; else, and at sounds at which either may be, lips that the network closed stay closed.
+    """
+    gap, width = regression.predict(mouth_targets.features(neutral, speech)).T
+    after, active = gap_of(own), mouth_targets.activity(speech) > 0.5
+    if active.any():
+        gap = gap * np.clip(gap_gain(neutral, own, active) / usual_gain, 0.4, 2.5)
+        width = width + ((own - neutral) @ WIDTH)[active].mean()
+    shut = np.clip(2 - after / SHUT_GAP, 0, 1)
+    if contacts:
+        shut *= 1 - contacts.apart
+    gap = np.maximum(gap, 0.02)
+    gap = shut * np.minimum(gap, after) + (1 - shut) * gap
+    if contacts is None:
+        return mouth_targets.targets(own, speech, np.column_stack([gap, width]))
+    gap = (1 - contacts.closed) * gap
+    least = APART_GAP * contacts.apart
+    return mouth_targets.targets(
+        contacts.corrected(own), speech, np.column_stack([gap, width]), least
+    )
+
+
+def gap_gain(neutral: np.ndarray, own: np.ndarray, active: np.ndarray) -> float:
+    """How many times as far the gap of weights `own` (n, 52) moves as that of `neutral`, in the
+    steps that are `active` (n,)."""
+    before, after = gap_of(neutral)[active], gap_of(own)[active]
+    return float(after.std() / max(before.std(), 1e-3))
