@@ -23,7 +23,8 @@ from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.expression import video_dataset
 from realtalk_ros.training.expression.metrics import is_labiodental
-from realtalk_ros.training.expression.sampler import Sampler, SamplerSettings
+from realtalk_ros.training.expression.sampler import Sampler
+from realtalk_ros.training.expression.sampler_settings import SamplerSettings
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.videos import (
     evaluate_talking,

@@ -39,7 +39,8 @@ from realtalk_ros.training.expression.dims import Dims  # noqa: E402
 from realtalk_ros.training.expression.export import export  # noqa: E402
 from realtalk_ros.training.expression.losses import phone_loss  # noqa: E402
 from realtalk_ros.training.expression.model import ExpressionNet  # noqa: E402
-from realtalk_ros.training.expression.sampler import Sampler, SamplerSettings  # noqa: E402
+from realtalk_ros.training.expression.sampler import Sampler  # noqa: E402
+from realtalk_ros.training.expression.sampler_settings import SamplerSettings  # noqa: E402
 from realtalk_ros.training.expression.samples import UNLABELLED  # noqa: E402
 from realtalk_ros.training.expression.trainer import MetricLog  # noqa: E402
 from realtalk_ros.training.expression.video_dataset import Video, VideoDataset  # noqa: E402

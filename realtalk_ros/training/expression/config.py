@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of a training of the expression network. (Factors of the loss: losses.py; shares of
-the data: sampler.py; sizes of the network and its look-ahead: `Dims` in dims.py.)"""
+the data: sampler_settings.py; sizes of the network and its look-ahead: `Dims` in dims.py.)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from realtalk_ros.training.common.settings import option
 from realtalk_ros.training.expression.losses import LossSettings
-from realtalk_ros.training.expression.sampler import SamplerSettings
+from realtalk_ros.training.expression.sampler_settings import SamplerSettings
 
 # Parts of the prior, in the order of the network's input `condition_mask`.
 PRIOR_PARTS = ("identity", "reference")

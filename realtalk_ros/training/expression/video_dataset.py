@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,10 +19,8 @@ from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.lips import gap_of
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import coarticulation, mel_augment
+from realtalk_ros.training.expression.sampler_settings import SamplerSettings
 from realtalk_ros.training.expression.samples import UNKNOWN_CONTACT, UNLABELLED, Sample
-
-if TYPE_CHECKING:
-    from realtalk_ros.training.expression.sampler import SamplerSettings
 
 HELD_OUT = 0.1  # of each video: its last steps
 
