@@ -120,7 +120,7 @@ def test_what_was_stamped_before_the_clock_was_set_may_come_after(recorder, monk
 def test_stats_are_by_the_clock_that_was_set(
     recorder, monkeypatch, tmp_path, jump, in_flight, simulated
 ):
-    monkeypatch.setattr(RecorderNode, "_time_is_simulated", simulated)
+    monkeypatch.setattr(RecorderNode, "time_is_simulated", simulated)
     node = recorder(use_sim_time=True, stats=str(tmp_path / "a.json"))
     record(node, jump, in_flight, np.zeros((50, 640)))
     stats = json.loads((tmp_path / "a.json").read_text())

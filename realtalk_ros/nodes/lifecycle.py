@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every node is: a lifecycle node with parameters, media time and diagnostics."""
+"""What every node is: a lifecycle node with parameters (parameters.py), media time (media_time.py)
+and diagnostics (diagnostics.py)."""
 
 from __future__ import annotations
 
@@ -12,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.clock import Clock, ROSClock
-from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -27,17 +26,13 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.duplicate_nodes import DuplicateNodes
 from realtalk_ros.nodes.launch_arguments import face_frame
-from realtalk_ros.nodes.parameters import ParameterNode
-from realtalk_ros.nodes.problems import Problems
+from realtalk_ros.nodes.media_time import MediaTimeNode
 from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS, overridable
 from realtalk_ros.nodes.unmatched_endpoints import UnmatchedEndpoints
-from realtalk_ros.playout.clock import ClockJumpDetector
 
 MAX_WARNINGS = 64  # of a node; what comes after is not logged
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
-STOPPED = 2.5  # s for which simulated time must not move before that is reported
 RETRY = 5.0  # s between attempts to load what was missing or broken
-LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
 
 
 def _reported(
@@ -57,7 +52,7 @@ def _reported(
     return call
 
 
-class RealTalkNode(ParameterNode):
+class RealTalkNode(MediaTimeNode):
     """A lifecycle node with diagnostics at 1 Hz, which activates itself unless `autostart` is off.
 
     A subclass declares parameters and endpoints in its constructor, so that it is found while it
@@ -82,14 +77,7 @@ class RealTalkNode(ParameterNode):
         self.exit_code: int | None = None  # set to end main()
         self.failure = ""  # why it is not ready
         self.counts = {}
-        self.problems = Problems(self.get_logger().warning)
-        # Media time is kept relative to a whole second near now: a float of seconds since 1970
-        # cannot tell the frames of a grid apart exactly.
-        self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
-        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._run = f"{time.time_ns() // 10**6:x}"  # tells it from runs before
-        self._clock_jumps = ClockJumpDetector()
-        self._clock_moved = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
         # rclpy lets a transition that is not valid in this state end the process.
         service = self._service_change_state
         service.callback = self._refuse_invalid(service.callback)
@@ -103,9 +91,6 @@ class RealTalkNode(ParameterNode):
         self._warned: set[str] = set()
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
-
-    def report(self, error: Exception) -> None:
-        self.problems.exception(error)
 
     # Callbacks: an exception in one ends neither the node nor its other work
 
@@ -194,21 +179,7 @@ class RealTalkNode(ParameterNode):
 
         return change_state
 
-    # Time
-
-    def now(self) -> float:
-        """The ROS clock as media time [s]."""
-        return (self.get_clock().now().nanoseconds - self._base) * 1e-9
-
-    def media_time(self, stamp: Any) -> float | None:
-        """A builtin_interfaces/Time as media time [s]; None for a zero stamp."""
-        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
-        return (nanoseconds - self._base) * 1e-9 if nanoseconds else None
-
-    def set_stamp(self, stamp: Any, media_time: float) -> None:
-        """Writes media time [s] into a builtin_interfaces/Time."""
-        nanoseconds = min(max(0, round(media_time * 1e9) + self._base), LAST_STAMP)
-        stamp.sec, stamp.nanosec = divmod(nanoseconds, 10**9)
+    # Messages
 
     def audio_message(
         self,
@@ -236,28 +207,6 @@ class RealTalkNode(ParameterNode):
     def unique_id(self, prefix: str, number: int) -> str:
         """The utterance_id of the number-th utterance, which no earlier run of a node has used."""
         return f"{prefix}-{self._run}-{number}"
-
-    @property
-    def _time_is_simulated(self) -> bool:
-        clock = self.get_clock()
-        return isinstance(clock, ROSClock) and clock.ros_time_is_active
-
-    def clock_jump(self) -> float:
-        """Seconds by which the ROS clock was set since the last call; 0 if it was not. Call it
-        often, from one thread at a time."""
-        jump = self._clock_jumps.update(self.now(), time.monotonic(), self._time_is_simulated)
-        if jump:
-            self.problems.add(f"the clock jumped by {jump:.1f} s: continuing at its new time")
-        return jump
-
-    def watch_clock(self) -> None:
-        """From now on: what the clock did before, while nobody called `clock_jump`, is no jump."""
-        self._clock_jumps = ClockJumpDetector()
-        self.clock_jump()
-
-    def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
-        """A timer that runs on when the ROS clock is set back, or stops."""
-        return self.create_timer(period, callback, clock=self._steady_clock)
 
     def in_namespace(self, frame: str) -> str:
         """A frame's name as other nodes use it: those of two faces must differ."""
@@ -361,23 +310,14 @@ class RealTalkNode(ParameterNode):
 
     # What the diagnostics say (diagnostics.py)
 
-    def _clock_is_stopped(self) -> bool:
-        """Whether simulated time does not come, or does not move."""
-        now, before = self.now(), self._clock_moved
-        if now != before[0] or not self._time_is_simulated:
-            self._clock_moved = (now, time.monotonic())
-            return False
-        return time.monotonic() - before[1] > STOPPED
-
     def status(self) -> dict[str, Any]:
         """What to show under this node's name in /diagnostics."""
         return {}
 
     def warning(self) -> str:
         """What the user should know though the node runs, in a few words; else empty."""
-        if self._clock_is_stopped():
-            where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
-            return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
+        if stopped := self.stopped_clock():
+            return stopped
         if duplicates := self._duplicates.warning():
             self.warn(duplicates)
             return duplicates

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 
 from realtalk_ros import contracts
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.spelling import did_you_mean
 
 # When a parameter may be changed.
@@ -90,6 +91,7 @@ class ParameterNode(LifecycleNode):
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
+        self.problems = Problems(self.get_logger().warning)
         self._changes: dict[str, str] = {}  # parameter -> when it may be changed
         if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
             self.add_pre_set_parameters_callback(self._as_declared)
@@ -168,10 +170,6 @@ class ParameterNode(LifecycleNode):
     def change_parameter(self, name: str, value: Any) -> None:
         """Applies a new value of a LIVE parameter, which was checked."""
 
-    def report(self, error: Exception) -> None:
-        """Takes notice of an unexpected exception."""
-        raise NotImplementedError
-
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As rclpy's, which names no parameter that the node does not have, and on Humble has no
         callbacks before and after."""
@@ -220,7 +218,7 @@ class ParameterNode(LifecycleNode):
                 except RealTalkError as error:
                     return SetParametersResult(successful=False, reason=str(error))
                 except Exception as error:  # whoever sets parameters must get an answer
-                    self.report(error)
+                    self.problems.exception(error)
                     reason = f"{name} cannot be checked: {type(error).__name__}: {error}"
                     return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
@@ -235,4 +233,4 @@ class ParameterNode(LifecycleNode):
                 try:
                     self.change_parameter(name, value)
                 except Exception as error:  # the others are applied, and the answer is sent
-                    self.report(error)
+                    self.problems.exception(error)

@@ -204,7 +204,7 @@ class RecorderNode(lifecycle.RealTalkNode):
     def _shift_stats(self, seconds: float) -> None:
         """The clock jumped: what was noted keeps its place relative to now. (Messages are published
         by the system's clock, which simulated time leaves alone.)"""
-        set_by = 0.0 if self._time_is_simulated else seconds
+        set_by = 0.0 if self.time_is_simulated else seconds
         self._image_stats = [(stamp + seconds, came + set_by) for stamp, came in self._image_stats]
         self._audio_stats = [
             (start + seconds, length, came + set_by) for start, length, came in self._audio_stats
@@ -276,8 +276,8 @@ class RecorderNode(lifecycle.RealTalkNode):
 
     def _published(self, info: dict[str, Any], now: float) -> float:
         """When a message was published, by its sender's clock, as media time [s]."""
-        published = (info["source_timestamp"] - self._base) * 1e-9
-        return published if self._time_is_simulated else self.session.published_time(published, now)
+        published = self.media_time_of(info["source_timestamp"])
+        return published if self.time_is_simulated else self.session.published_time(published, now)
 
     def halt(self) -> None:
         try:
