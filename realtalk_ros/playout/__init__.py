@@ -3,7 +3,8 @@
 
 expression_node     message_merger: messages that come by two subscriptions, once each; turn_taking:
                     whose turn it is, by turn (an utterance of one sender), sender_identity,
-                    scheduling (when a chunk is played), interrupted_turns and utterance_ends
+                    scheduling (when a chunk is played), copies (which chunks came before),
+                    interrupted_turns and utterance_ends
 renderer_node       face_playout: frames and sound until they are due, by jitter_buffer (what is
                     shown now), playout_delay (how much later than its time), audio_playout,
                     reset_pairs (interrupts that come twice) and speaking

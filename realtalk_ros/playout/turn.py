@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.audio.sample_clock import SampleClock
+from realtalk_ros.playout.copies import Copies
 from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
@@ -20,7 +21,6 @@ WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utte
 RESERVE = 0.25  # s ahead of its time, sound without stamps is no live speech that comes with jitter
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 OVERTAKEN = 0.08  # s since its last chunk, in which one that was sent before may still come
-MAX_RECENT = 10_000  # chunks remembered of an utterance, to know copies of them
 SAME_TIME = 1e-6  # s, rounding
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
@@ -31,9 +31,6 @@ class _Gap(NamedTuple):
     end: float  # where it ends, s
     seconds: float
     lateness: float  # of the utterance before it
-
-
-_Fingerprint = tuple["float | None", int]  # a chunk's stamp, and a hash of its sound
 
 
 class Turn:
@@ -51,7 +48,6 @@ class Turn:
         self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
         self.ended = False  # its `last` was
-        self.last_came = False  # its `last` came, and nothing since
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
         self.missing: float | None = None  # the stamp from which on sound was left out last
@@ -69,9 +65,7 @@ class Turn:
         self.expires = -math.inf  # when it is over if nothing more comes
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
-        self.recent: dict[_Fingerprint, float] = {}  # of chunks: when sent
-        self.first_content: _Fingerprint | None = None  # the first of them
-        self.remembered_at = -math.inf  # when the last chunk was sent, even if it was ignored
+        self._copies = Copies()
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
@@ -113,28 +107,13 @@ class Turn:
 
     def has_had(self, chunk: Chunk, sent: float) -> bool:
         """Whether a chunk that was sent at `sent`, s, is a copy of one before."""
-        if not len(chunk.pcm):
-            return chunk.last and self.last_came and sent - self.remembered_at <= ACTIVE
-        # A burst may be over before the copies of its chunks come.
-        copied_within = max(ACTIVE, self.received / 2)
-        if chunk.start is None or sent - self.remembered_at > copied_within:
-            return False
-        return sent - self.recent.get(_fingerprint(chunk), -math.inf) <= copied_within
+        return self._copies.include(chunk, sent, self.received)
 
     def remember(self, chunk: Chunk, sent: float) -> None:
-        """Copies of a chunk will be known, if it has sound and a stamp, or says `last`."""
-        self.last_came, self.remembered_at = chunk.last, sent
-        if chunk.start is None or not len(chunk.pcm):
-            return
-        content = _fingerprint(chunk)
-        if content == self.first_content:  # a bag is played in a loop
-            self.recent.clear()
+        """Copies of a chunk will be known, even if it is ignored."""
+        if self._copies.add(chunk, sent):
             self.last_stamp = self.next_stamp = None
             self.first_sent, self.received, self.count = sent, 0.0, 0
-        self.first_content = self.first_content or content
-        self.recent[content] = sent
-        if len(self.recent) > MAX_RECENT:
-            self.recent.pop(next(iter(self.recent)))
 
     def forget_sound(self) -> None:
         """It is over: only copies of its chunks are still to be known."""
@@ -207,13 +186,12 @@ class Turn:
         """The clock jumped: it keeps its place relative to now."""
         self._move(seconds)
         self.first_sent += seconds
-        self.remembered_at += seconds
         self.last_sent += seconds
         self.late_since = None
         self.slow_until += seconds
         self.clock_jumped = True
         self.last_stamp = self.next_stamp = None
-        self.recent.clear()  # simulated time that went back brings the same stamps again
+        self._copies.shift(seconds)
         if self.clock_offset:  # the stamps are of another clock, which has not jumped
             self.clock_offset += seconds
 
@@ -262,11 +240,6 @@ class Turn:
         before = chunk.start is not None and self.may_have_sent(chunk, sent)
         longest = 1.5 * max(self.intervals, default=0.0)
         return not before and sent - self.last_sent > max(ACTIVE, longest)
-
-
-def _fingerprint(chunk: Chunk) -> _Fingerprint:
-    """By which copies of a chunk are known."""
-    return chunk.start, hash(chunk.pcm.tobytes())
 
 
 def _continues(waiting: ScheduledChunk, chunk: ScheduledChunk) -> bool:
