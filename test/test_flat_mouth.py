@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bundled_faces import bundled_face
-from realtalk_ros.avatar.flat_mouth import FlatMouth
+from realtalk_ros.avatar.flat_mouth_colours import FlatMouthColours
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit
@@ -15,7 +15,7 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.mouth.flat_mouth import FlatMouthPainter
 
 HOLLOW, TONGUE, TEETH = (100, 30, 50), (200, 90, 100), (255, 250, 240)  # red, green, blue
-COLOURS = FlatMouth(HOLLOW, TONGUE, TEETH)
+COLOURS = FlatMouthColours(HOLLOW, TONGUE, TEETH)
 MOUTH = mouth_crop()
 
 
@@ -109,6 +109,6 @@ def test_her_lips_still_shut():
 ])  # fmt: skip
 def test_colours_that_cannot_be_are_refused_in_one_line(section):
     with pytest.raises(AvatarError, match="flat_mouth") as error:
-        FlatMouth.of(section, "avatar ann")
+        FlatMouthColours.of(section, "avatar ann")
     assert "\n" not in str(error.value)
-    assert FlatMouth.of(None, "") is None
+    assert FlatMouthColours.of(None, "") is None

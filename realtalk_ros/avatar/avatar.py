@@ -40,7 +40,7 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar_files import AvatarFiles
 from realtalk_ros.avatar.avatar_names import AVATAR_DIR, find
 from realtalk_ros.avatar.avatar_yaml import MAX_YAML, parse, short
-from realtalk_ros.avatar.flat_mouth import Colour, FlatMouth, colour
+from realtalk_ros.avatar.flat_mouth_colours import Colour, FlatMouthColours, colour
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.avatar.temperament import Temperament
 from realtalk_ros.contracts import CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
@@ -92,7 +92,7 @@ class Avatar:
     region: np.ndarray | None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None  # (N, 68, 2) float32, pixels of the templates
     temperament: Temperament
-    flat_mouth: FlatMouth | None  # of a drawing
+    flat_mouth: FlatMouthColours | None  # of a drawing
     teeth: Colour | None  # of enamel in full light; None: as the pictures say
     mattes: np.ndarray | None  # (N, height, width), uint8 0..255: the person's share
     shut_eyes: np.ndarray | None  # (N, height, width, 3): the templates with shut eyes
@@ -140,7 +140,7 @@ class Avatar:
             region=_region(files, meta.get("region")),
             landmarks=_landmarks(files, meta, "landmarks", len(templates), crop[2]),
             temperament=Temperament.of(meta.get("temperament"), files.where),
-            flat_mouth=FlatMouth.of(meta.get("flat_mouth"), files.where),
+            flat_mouth=FlatMouthColours.of(meta.get("flat_mouth"), files.where),
             teeth=None if teeth is None else colour(teeth, f"{files.where}: teeth"),
             mattes=_of_templates(files, meta, "mattes", templates.shape[:3], grey=True),
             shut_eyes=_of_templates(files, meta, "shut_eyes", templates.shape[:3]),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.avatar.flat_mouth import FlatMouth
+from realtalk_ros.avatar.flat_mouth_colours import FlatMouthColours
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import MOUTH_LEFT, MOUTH_RIGHT
@@ -31,7 +31,7 @@ TONGUE = 0.25, 0.12, 0.03
 class FlatMouthPainter:
     """Of one avatar, in the networks' crop."""
 
-    def __init__(self, colours: FlatMouth, mouth_width: float):
+    def __init__(self, colours: FlatMouthColours, mouth_width: float):
         """mouth_width: from corner to corner at rest, pixels of the crop."""
         self._hollow, self._tongue, self._teeth = (
             np.array(colour[::-1], np.float32)

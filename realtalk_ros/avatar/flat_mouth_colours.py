@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 
 
 @dataclass(frozen=True)
-class FlatMouth:
+class FlatMouthColours:
     """Of a drawing, in which the network's teeth and tongue, a person's, would look wrong."""
 
     hollow: Colour
@@ -20,7 +20,7 @@ class FlatMouth:
     teeth: Colour
 
     @classmethod
-    def of(cls, section: Any, where: str) -> FlatMouth | None:
+    def of(cls, section: Any, where: str) -> FlatMouthColours | None:
         """Of what an avatar.yaml has as `flat_mouth`; None where it has nothing. `where` is for the
         messages. Raises AvatarError."""
         if section is None:
