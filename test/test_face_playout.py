@@ -2,6 +2,7 @@
 """Frames and sound of a face together, by a clock that the tests move."""
 
 import math
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from realtalk_ros.playout import face_playout
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
 RATE, FPS = 16000, 25
@@ -252,3 +254,104 @@ def test_what_is_under_way_while_the_clock_is_set_is_shown_and_heard_in_its_plac
         playout.play_audio(lambda chunks: heard.extend(c.pcm for c in chunks))
     np.testing.assert_array_equal(np.concatenate(heard), pcm)
     assert len(shown) == 50 and (np.diff([f.weights[0] for f in shown]) > 0).all()
+
+
+def sound_of(utterance, start, seconds):
+    return ScheduledChunk(np.full(round(seconds * RATE), 0.5, np.float32), RATE, start, utterance)
+
+
+@pytest.mark.parametrize("face_first", [True, False])
+def test_an_answer_whose_face_overtakes_the_news_of_the_interrupt_is_seen_and_heard(face_first):
+    """Reset and expressions on one topic, reset and sound on another: either may come first."""
+    now = 10.0
+    playout = FacePlayout(25, lambda: now, lambda: 0.0)
+
+    def face(utterance, start):
+        for k in range(25):
+            if not playout.expressions_are_old():
+                weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
+                frame = TimedExpression(start + k / 25, utterance, k, weights, rotation, 1.0)
+                playout.push_expression(frame, 0.0)
+
+    def sound(utterance, start):
+        playout.push_audio(sound_of(utterance, start, 1.0), 0.0)
+
+    def audio_reset():
+        playout.interrupt_by_audio()
+        playout.drop_audio(lambda: None)
+
+    face("old", 10.0)
+    sound("old", 10.0)
+    if face_first:
+        playout.interrupt_by_expressions()
+        face("new", 10.1)
+        audio_reset()
+        sound("new", 10.1)
+    else:
+        audio_reset()
+        sound("new", 10.1)
+        face("old", 10.1)  # was on its way
+        playout.interrupt_by_expressions()
+        face("new", 10.1)
+    seen, heard = set(), []
+    while now < 12:
+        frame, _ = playout.next_frame()
+        seen |= {frame.utterance} if frame and frame.utterance else set()
+        playout.play_audio(heard.extend)
+        now += 0.01
+    assert seen == {"new"} and sum(len(c.pcm) for c in heard) == RATE
+
+
+class Guarded:
+    """An object that is used while its owner's lock is held, or not at all."""
+
+    def __init__(self, target, lock):
+        vars(self).update(target=target, lock=lock)
+
+    def __getattr__(self, name):
+        assert self.lock.locked(), f"{name} of {type(self.target).__name__} without the lock"
+        return getattr(self.target, name)
+
+    def __setattr__(self, name, value):
+        assert self.lock.locked(), f"{name} of {type(self.target).__name__} without the lock"
+        setattr(self.target, name, value)
+
+    def __len__(self):
+        assert self.lock.locked(), f"len of {type(self.target).__name__} without the lock"
+        return len(self.target)
+
+
+def test_whoever_uses_a_playout_holds_its_lock(monkeypatch):
+    lock = threading.Lock()
+    locks = SimpleNamespace(Lock=lambda: lock, Event=threading.Event)
+    monkeypatch.setattr(face_playout, "threading", locks)
+    for name in ("JitterBuffer", "AudioPlayout", "SpeakingState"):
+        kind = getattr(face_playout, name)
+        guarded = lambda *args, kind=kind: Guarded(kind(*args), lock)  # noqa: E731
+        monkeypatch.setattr(face_playout, name, guarded)
+    now, jumps = 10.0, [5.0]
+    playout = FacePlayout(25, lambda: now, lambda: jumps.pop() if jumps else 0.0)
+    weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
+    playout.push_expression(TimedExpression(10.0, "a", 0, weights, rotation, 1.0), 0.0)
+    playout.push_audio(sound_of("a", 10.0, 0.1), 0.0)
+    monitor = QualityMonitor(playout)
+    monitor.set_render_time(0.02)
+    assert playout.lead == pytest.approx(0.029)
+    playout.set_fps(20.0)
+    frame, _ = playout.next_frame()
+    assert playout.show(frame) is False and playout.speaking is False
+    monitor.statistics.add(
+        generate=0.01, compose=0.01, publish=0.0, behind=0.0, missed=0, speech=True
+    )
+    assert monitor.update(adapt=True) is False
+    assert playout.status()["fps"] == playout.fps == 20.0
+    played = []
+    playout.set_playback_latency(0.05)
+    playout.play_audio(played.append)
+    assert played and playout.shown_now() < playout.now()
+    playout.interrupt_by_audio()
+    playout.interrupt_by_expressions()
+    assert not playout.is_dropped(frame)  # it is of no utterance
+    assert playout.end_speaking() is False
+    playout.drop_audio(lambda: None)
+    playout.clear()

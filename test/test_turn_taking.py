@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn-taking and audio playout, without ROS."""
-
-import threading
-from types import SimpleNamespace
+"""Turn-taking, without ROS."""
 
 import numpy as np
 import pytest
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.playout import face_playout
-from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
-from realtalk_ros.playout.face_playout import FacePlayout
-from realtalk_ros.playout.mixed_expressions import MixedExpressions
-from realtalk_ros.playout.quality_monitor import QualityMonitor
+from realtalk_ros.playout.audio_playout import AudioPlayout
 from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import TurnTaking
-from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
+from realtalk_ros.stream_types import Chunk
 
 RATE = 16000
 
@@ -24,10 +17,6 @@ RATE = 16000
 def chunk(utterance, start, seconds=0.1, last=False, value=0.5):
     pcm = np.full(round(seconds * RATE), value, np.float32)
     return Chunk(pcm, RATE, start, utterance, last)
-
-
-def scheduled(utterance, start, seconds=0.1, value=0.5):
-    return chunk(utterance, start, seconds, value=value).scheduled(start)
 
 
 def say(turns, utterance, start, seconds, now=None, step=0.1, last=True):
@@ -42,17 +31,6 @@ def drain(turns, now, ahead=1000.0):
     while (piece := turns.take(now, ahead)) is not None:
         out.append(piece)
     return out
-
-
-def test_a_chunk_is_not_scheduled_without_its_time():
-    pcm = np.zeros(160, np.float32)
-    with pytest.raises(TypeError, match="start"):
-        ScheduledChunk(pcm, RATE)
-    scheduled = Chunk(pcm, RATE, None, "a", last=True).scheduled(3.0)
-    assert vars(scheduled) == {
-        "pcm": pcm, "sample_rate": RATE, "start": 3.0, "utterance": "a", "last": True,
-    }  # fmt: skip
-    assert type(scheduled) is ScheduledChunk
 
 
 def test_a_minute_is_handed_out_in_pieces_that_add_up():
@@ -474,21 +452,6 @@ def test_who_goes_on_after_it_seemed_dead_ends_again(reset):
     assert [*lasts, *turns.take_ended(24.0)] == ["a"]
 
 
-def test_an_end_without_sound_comes_after_the_sound_before_it_and_cuts_nothing():
-    playout = AudioPlayout()
-    end = Chunk(np.zeros(0, np.float32), RATE, None, "a", True)
-    for at in (10.0, 10.1):
-        playout.push(scheduled("a", at))
-    playout.push(end.scheduled(10.05))
-    playout.push(scheduled("b", 10.2))
-    playout.confirm(10.2)
-    heard = [piece for k in range(30) for piece in playout.take(10.0 + k * SLICE)]
-    lasts = [k for k, piece in enumerate(heard) if piece.last]
-    assert len(lasts) == 1 and heard[lasts[0]].utterance == "a"
-    assert {piece.utterance for piece in heard[: lasts[0]]} == {"a"}
-    assert sum(piece.seconds for piece in heard) == pytest.approx(0.3)
-
-
 def test_an_end_that_is_known_late_does_not_hold_up_who_waited_for_it():
     """As with `policy: queue` of a sender that never says `last`."""
     turns, playout, heard = TurnTaking("queue"), AudioPlayout(), []
@@ -504,23 +467,6 @@ def test_an_end_that_is_known_late_does_not_hold_up_who_waited_for_it():
     sound = {name: sum(c.seconds for c in heard if c.utterance == name) for name in "ab"}
     assert sound == pytest.approx({"a": 0.5, "b": 0.5}) and not playout.late
     assert [piece.utterance for piece in heard if piece.last] == ["a", "b"]
-
-
-@pytest.mark.parametrize("alone", [True, False], ids=["last alone", "last with sound"])
-def test_an_utterance_that_another_cuts_ends_there_and_delays_nothing(alone):
-    playout = AudioPlayout()
-    for at in (10.0, 10.1, 10.2, 10.3):
-        playout.push(chunk("a", at, last=not alone and at == 10.3).scheduled(at))
-    if alone:
-        playout.push(chunk("a", None, 0.0, last=True).scheduled(10.4))
-    playout.push(scheduled("b", 10.15, 0.3))
-    playout.confirm(10.15)
-    heard = [piece for k in range(30) for piece in playout.take(10.0 + k * SLICE)]
-    first = [piece.utterance for piece in heard].index("b")
-    assert [k for k, piece in enumerate(heard) if piece.last] == [first - 1]
-    assert sum(piece.seconds for piece in heard[:first]) == pytest.approx(0.15)
-    assert sum(piece.seconds for piece in heard[first:]) == pytest.approx(0.3)
-    assert heard[first].start == pytest.approx(10.15) and not playout.late
 
 
 def test_senders_without_ids_are_heard_again_after_a_pause():
@@ -1128,185 +1074,3 @@ def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
         turns.put(part, now)
         got += drain(turns, now)
     assert got == []
-
-
-@pytest.mark.parametrize(
-    "said, mixed",
-    [("a" * 60, False), ("a" * 30 + "b" * 30, False), ("abcdefghijklmnopq", False),
-     ("abababab", True), ("aabaabaabaab", True), (["", "x"] * 6, True)],
-)  # fmt: skip
-def test_expressions_of_two_nodes_at_once_are_told_from_those_of_one(said, mixed):
-    for apart in (0.04, 1.0):  # s
-        detector = MixedExpressions()
-        found = [detector.update(name, k * apart) for k, name in enumerate(said)]
-        assert any(found) == (mixed and apart < 1.0)
-
-
-# The sound
-
-
-def play(sound, confirm, start, end, tick=0.005):
-    """(when, chunk) of what is handed out between two times."""
-    out = []
-    for now in np.arange(start, end, tick):
-        if confirm is not None and now >= confirm:
-            sound.confirm(now + 0.2)
-        out += [(now, c) for c in sound.take(now)]
-    return out
-
-
-def test_sound_waits_for_its_face_then_comes_slice_by_slice_whole():
-    sound, pcm = AudioPlayout(), np.arange(RATE, dtype=np.float32)
-    for i in range(0, RATE, 320):
-        part, last = pcm[i : i + 320], i + 320 >= RATE
-        sound.push(ScheduledChunk(part, RATE, 5.007 + i / RATE, "a", last))
-    assert play(sound, None, 4.8, 5.05) == []  # no expression has come
-    got = play(sound, 5.05, 5.05, 6.2)
-    assert (np.concatenate([c.pcm for _, c in got]) == pcm).all()
-    assert [c.last for _, c in got] == [False] * (len(got) - 1) + [True]
-    assert max(c.seconds for _, c in got[1:]) <= SLICE + 1e-9
-    assert len(got) <= 1 / SLICE + 1  # each slice in one piece, wherever the chunks begin
-    for now, c in got[5:]:
-        assert -SLICE - 1e-6 <= now - c.start <= 0.006
-
-
-def test_sound_that_is_too_late_is_left_out_not_kept():
-    sound = AudioPlayout()
-    sound.push(scheduled("a", 5.0, 1.0))
-    sound.confirm(5.0)
-    got = sound.take(5.5)
-    assert got[0].start == pytest.approx(5.5)  # a player that plays what comes stays in time
-    assert sound.late == pytest.approx(0.5)
-    got = sound.take(5.5 + LATE - SLICE)
-    assert got[0].start == pytest.approx(5.5 + SLICE) and sound.late == pytest.approx(0.5)
-
-
-def test_a_word_whose_face_comes_after_the_sound_of_the_next_one_is_heard():
-    """One that is shorter than the look-ahead has a face when what follows it, or its end, comes.
-    So has the next one."""
-    sound, got = AudioPlayout(), []
-    for k in range(5):
-        sound.push(scheduled("a", 5.0 + k, 0.05))
-        if k:
-            assert sound.unexpressed == 5.0 + k - 1
-            sound.confirm(5.0 + k - 1)
-        got += play(sound, None, 4.5 + k - 1, 4.5 + k)
-    assert sum(c.seconds for _, c in got) == pytest.approx(4 * 0.05) and sound.late == 0
-    assert sound.unexpressed == 9.0
-
-
-def test_what_begins_earlier_replaces_what_waits_from_there_on():
-    sound = AudioPlayout()
-    sound.push(scheduled("a", 5.0, 1.0, value=0.1))
-    sound.confirm(5.0)
-    sound.push(scheduled("b", 5.5, 0.2, value=0.9))
-    sound.confirm(5.5)
-    got = play(sound, None, 4.9, 6.2)
-    heard = np.concatenate([c.pcm for _, c in got])
-    assert len(heard) == round(0.7 * RATE)
-    assert (heard[: RATE // 2] < 0.5).all() and (heard[RATE // 2 :] > 0.5).all()
-
-
-def test_cleared_sound_is_gone():
-    sound = AudioPlayout()
-    sound.push(scheduled("a", 5.0, 1.0))
-    sound.clear()
-    sound.confirm(5.0)
-    assert play(sound, None, 5.0, 6.5) == [] and len(sound) == 0
-
-
-@pytest.mark.parametrize("face_first", [True, False])
-def test_an_answer_whose_face_overtakes_the_news_of_the_interrupt_is_seen_and_heard(face_first):
-    """Reset and expressions on one topic, reset and sound on another: either may come first."""
-    now = 10.0
-    playout = FacePlayout(25, lambda: now, lambda: 0.0)
-
-    def face(utterance, start):
-        for k in range(25):
-            if not playout.expressions_are_old():
-                weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
-                frame = TimedExpression(start + k / 25, utterance, k, weights, rotation, 1.0)
-                playout.push_expression(frame, 0.0)
-
-    def sound(utterance, start):
-        playout.push_audio(scheduled(utterance, start, 1.0), 0.0)
-
-    def audio_reset():
-        playout.interrupt_by_audio()
-        playout.drop_audio(lambda: None)
-
-    face("old", 10.0)
-    sound("old", 10.0)
-    if face_first:
-        playout.interrupt_by_expressions()
-        face("new", 10.1)
-        audio_reset()
-        sound("new", 10.1)
-    else:
-        audio_reset()
-        sound("new", 10.1)
-        face("old", 10.1)  # was on its way
-        playout.interrupt_by_expressions()
-        face("new", 10.1)
-    seen, heard = set(), []
-    while now < 12:
-        frame, _ = playout.next_frame()
-        seen |= {frame.utterance} if frame and frame.utterance else set()
-        playout.play_audio(heard.extend)
-        now += 0.01
-    assert seen == {"new"} and sum(len(c.pcm) for c in heard) == RATE
-
-
-class Guarded:
-    """An object that is used while its owner's lock is held, or not at all."""
-
-    def __init__(self, target, lock):
-        vars(self).update(target=target, lock=lock)
-
-    def __getattr__(self, name):
-        assert self.lock.locked(), f"{name} of {type(self.target).__name__} without the lock"
-        return getattr(self.target, name)
-
-    def __setattr__(self, name, value):
-        assert self.lock.locked(), f"{name} of {type(self.target).__name__} without the lock"
-        setattr(self.target, name, value)
-
-    def __len__(self):
-        assert self.lock.locked(), f"len of {type(self.target).__name__} without the lock"
-        return len(self.target)
-
-
-def test_whoever_uses_a_playout_holds_its_lock(monkeypatch):
-    lock = threading.Lock()
-    locks = SimpleNamespace(Lock=lambda: lock, Event=threading.Event)
-    monkeypatch.setattr(face_playout, "threading", locks)
-    for name in ("JitterBuffer", "AudioPlayout", "SpeakingState"):
-        kind = getattr(face_playout, name)
-        guarded = lambda *args, kind=kind: Guarded(kind(*args), lock)  # noqa: E731
-        monkeypatch.setattr(face_playout, name, guarded)
-    now, jumps = 10.0, [5.0]
-    playout = FacePlayout(25, lambda: now, lambda: jumps.pop() if jumps else 0.0)
-    weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
-    playout.push_expression(TimedExpression(10.0, "a", 0, weights, rotation, 1.0), 0.0)
-    playout.push_audio(scheduled("a", 10.0), 0.0)
-    monitor = QualityMonitor(playout)
-    monitor.set_render_time(0.02)
-    assert playout.lead == pytest.approx(0.029)
-    playout.set_fps(20.0)
-    frame, _ = playout.next_frame()
-    assert playout.show(frame) is False and playout.speaking is False
-    monitor.statistics.add(
-        generate=0.01, compose=0.01, publish=0.0, behind=0.0, missed=0, speech=True
-    )
-    assert monitor.update(adapt=True) is False
-    assert playout.status()["fps"] == playout.fps == 20.0
-    played = []
-    playout.set_playback_latency(0.05)
-    playout.play_audio(played.append)
-    assert played and playout.shown_now() < playout.now()
-    playout.interrupt_by_audio()
-    playout.interrupt_by_expressions()
-    assert not playout.is_dropped(frame)  # it is of no utterance
-    assert playout.end_speaking() is False
-    playout.drop_audio(lambda: None)
-    playout.clear()
