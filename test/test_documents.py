@@ -21,6 +21,7 @@ PACKAGES = [
     for path in sorted(SOURCES.glob("*/**/__init__.py"))
     if path.relative_to(SOURCES).parts[0] not in ("commands", "training")
 ]
+MADE_BY_READERS = {"voice.py", "player.py", "realtalk_ros/nodes/NAME_node.py"}
 CREATE = {"publisher", "subscription", "create_service", "create_client",
           "ActionServer", "BatchedSubscription", "AudioSubscription"}  # fmt: skip
 
@@ -117,6 +118,23 @@ def test_where_to_look_names_files_that_are_there():
     files = re.findall(r"\? \| `([^`]+)` \|", section)
     assert len(files) >= 20
     assert not [name for name in files if not (ROOT / name).is_file()]
+
+
+def test_source_files_that_are_named_are_there():
+    """In comments, docstrings and documents, but for experiments.md, which tells what was."""
+    folders = [ROOT / name for name in ("realtalk_ros", "launch", "test")]
+    files = [ROOT / "setup.py", *(path for folder in folders for path in folder.rglob("*.py"))]
+    there = [str(path.relative_to(ROOT)) for path in files]
+    endings = {name[i:] for name in there for i in range(len(name)) if not i or name[i - 1] == "/"}
+    sources = [*SOURCES.rglob("*.py"), *(ROOT / "launch").glob("*.py"), *PAGES, ROOT / "Makefile"]
+    named = {
+        (path.name, name.lstrip("./"))
+        for path in sources
+        if path.name != "experiments.md"
+        for name in re.findall(r"(?<![\w.*/-])[\w./-]*\w\.py\b", path.read_text())
+    }
+    assert len(named) > 500
+    assert not [(at, name) for at, name in named if name not in endings | MADE_BY_READERS]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
