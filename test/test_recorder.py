@@ -139,7 +139,8 @@ def live(recorder, monkeypatch):
     """(node, step): a recorder of a microphone, and what sends 0.1 s of its sound, and an image."""
     clock = {"steady": 50.0}
     monkeypatch.setattr(
-        "realtalk_ros.output.recording.time", SimpleNamespace(monotonic=lambda: clock["steady"])
+        "realtalk_ros.output.recording_session.time",
+        SimpleNamespace(monotonic=lambda: clock["steady"]),
     )
 
     def make(**values):

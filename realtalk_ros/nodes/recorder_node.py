@@ -20,7 +20,7 @@ from realtalk_ros.nodes.image_publisher import ENCODINGS
 from realtalk_ros.nodes.message_content import mono_samples
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
-from realtalk_ros.output.recording import TIMEOUT, RecordingSession, State
+from realtalk_ros.output.recording_session import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
 from realtalk_ros.stream_types import STAMP_TOLERANCE
 from realtalk_ros.whole_files import check_can_write
