@@ -31,6 +31,7 @@ from realtalk_ros.training.expression import (  # noqa: E402
     metrics,
     pretrain_phones,
     pretrain_prior,
+    speaking_style,
     train,
     trainer,
 )
@@ -73,7 +74,7 @@ SEGMENTS = [
 def test_coarticulation_closes_lips_for_everyone():
     rng = np.random.default_rng(3)
     for _ in range(20):
-        _, style = coarticulation.random_speaker(rng)
+        _, style = speaking_style.random_speaker(rng)
         motion = coarticulation.animate(SEGMENTS, 125, style)
         gap = lips.gap_of(motion.weights)
         for at in (0.53, 0.76, 1.02):
@@ -85,7 +86,7 @@ def test_coarticulation_closes_lips_for_everyone():
 
 
 def test_coarticulation_blinks_in_a_pause_and_keeps_closures_in_an_emotion():
-    style = coarticulation.average_style()
+    style = speaking_style.average_style()
     blink = coarticulation.animate(SEGMENTS, 125, style).weights[:, arkit.INDEX["eyeBlinkLeft"]]
     assert blink.max() > 0.9 and not blink[:85].any() and not blink[-15:].any()
     happy = coarticulation.animate(SEGMENTS, 125, style, emotion=emotion.weights("happy")).weights
@@ -97,7 +98,7 @@ def test_coarticulation_blinks_in_a_pause_and_keeps_closures_in_an_emotion():
 
 
 def test_coarticulation_distinguishes_vowels():
-    weights = coarticulation.animate(SEGMENTS, 125, coarticulation.average_style()).weights
+    weights = coarticulation.animate(SEGMENTS, 125, speaking_style.average_style()).weights
     ee, oo = weights[round(0.93 * EXPRESSION_RATE)], weights[round(1.16 * EXPRESSION_RATE)]
     assert ee @ lips.WIDTH > 0.3 and oo @ lips.WIDTH < -0.3
     lip = arkit.INDEX["mouthRollLower"]
@@ -108,7 +109,7 @@ def test_lips_come_near_but_do_not_meet_for_an_approximant():
     """The b of Spanish "sabe"; after a pause it is a stop."""
     phones = [("BH", 0.5, 0.6), ("AA", 0.6, 0.75), ("BH", 0.75, 0.85), ("AA", 0.85, 1.0)]
     segments = make_speech(np.zeros(24000, np.float32), phones, "es").segments
-    motion = coarticulation.animate(segments, 75, coarticulation.average_style())
+    motion = coarticulation.animate(segments, 75, speaking_style.average_style())
     after_pause, between = lips.gap_of(motion.weights)[[27, 40]]
     assert after_pause == 0 and 0.2 < between < 0.3
     assert motion.closure[27] == 1 and not motion.closure[35:].any()
@@ -555,7 +556,7 @@ def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
     data = SpeechDataset.of([Speech(pcm, SEGMENTS, "made up")] * 2)
     mel, segments, _ = data[0]
     motion = coarticulation.animate(
-        segments, len(mel) // 2, coarticulation.average_style(), coarticulation.accents(mel)
+        segments, len(mel) // 2, speaking_style.average_style(), coarticulation.accents(mel)
     ).weights
 
     def network(weights):
@@ -586,7 +587,7 @@ def test_a_set_of_several_people_has_a_report_of_each(monkeypatch):
         for name in ["loud", "soft"] * 24 + ["hardly anything"]
     )
     frames = len(data[0][0]) // 2
-    style = coarticulation.average_style()
+    style = speaking_style.average_style()
     motion = coarticulation.animate(SEGMENTS, frames, style, np.zeros(frames)).weights
 
     def network(model, mel, prior):  # follows loud audio, closes the mouth otherwise

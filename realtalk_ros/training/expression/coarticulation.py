@@ -12,9 +12,7 @@ meet for p, b, m; they nearly meet for the b of Spanish between vowels (B. Parre
 account of how /b, d, g/ differ from /p, t, k/ in Spanish: evidence from labials", Laboratory
 Phonology 2, 2011); the lower lip meets the teeth for f, v; in silence the mouth is exactly at rest.
 Brows and nods follow loudness, blinks come in pauses, and an emotion may be added to all of it.
-
-A person is an identity (100 coefficients of the 3D face, sd 1) and a `SpeakingStyle`, which is
-partly a fixed linear function of the identity and partly the person's own.
+What of this differs between people: speaking_style.py.
 """
 
 from __future__ import annotations
@@ -29,9 +27,9 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.lips import GAP, REST_GAP
 from realtalk_ros.training.expression import articulation
+from realtalk_ros.training.expression.speaking_style import SpeakingStyle
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
@@ -44,70 +42,6 @@ _SILENCE_PIECE = 0.08  # s: long silences pull towards rest all along
 _ONSET, _OFFSET = 0.09, 0.18  # s: the face leaves rest before speech and returns after it
 _BLINK_PAUSE, _BLINK_DELAY = 0.5, 0.26  # s: a blink waits until the audio shows the pause
 _CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: least time in contact, and time to get there
-
-
-@dataclass
-class SpeakingStyle:
-    """How one person moves. Gains are about 1, the rest about 0."""
-
-    jaw: float
-    rounding: float
-    spreading: float
-    lower_lip: float  # gain of lowering it
-    upper_lip: float  # gain of lifting it
-    crispness: float  # decay rate of dominance: high is over-articulated
-    asymmetry: float  # > 0: the left side moves more
-    smile: float  # while speaking
-    mouth_corners: float  # while speaking: > 0 drawn back, < 0 drawn down
-    mouth_shift: float  # while speaking, to the subject's left
-    lip_press: float  # how closures are held: 1 pressed, 0 rolled in
-    lag: float  # s, movement after sound
-    brows: float
-    nods: float
-    tilt: float
-    target_gains: np.ndarray  # (rows, articulators), see articulation.py
-    latent: np.ndarray  # (STYLE_SIZE,), sd 1: all of the above follows from it
-
-
-_TARGET_DIRECTIONS = 8  # in which people's targets differ
-STYLE_SIZE = 15 + _TARGET_DIRECTIONS
-# Which part of the style shows in the face's shape: a fixed linear map of the identity, unit sd.
-_STYLE_OF_IDENTITY = np.random.default_rng(20).standard_normal((IDENTITY_SIZE, STYLE_SIZE)) / 10
-_TARGET_BASIS = np.random.default_rng(21).standard_normal(
-    (len(articulation.TARGETS), len(articulation.ARTICULATORS), _TARGET_DIRECTIONS)
-) / np.sqrt(_TARGET_DIRECTIONS)  # fmt: skip
-
-
-def style_of(identity: np.ndarray, own: np.ndarray) -> SpeakingStyle:
-    """Of a person: identity (100,) and own (23,), both standard normal.
-
-    The spreads follow what is reported of speakers: jaw and lip excursions for the same words
-    differ by a factor of two and more between people, the order of movements hardly.
-    """
-    z = 0.65 * identity @ _STYLE_OF_IDENTITY + 0.76 * own  # unit variance
-    z = np.clip(z, -2.2, 2.2)
-    return SpeakingStyle(
-        jaw=float(np.exp(0.30 * z[0])), rounding=float(np.exp(0.30 * z[1])),
-        spreading=float(np.exp(0.35 * z[2])), lower_lip=float(np.exp(0.35 * z[3])),
-        upper_lip=float(np.exp(0.40 * z[4])), crispness=float(np.exp(0.15 * z[5])),
-        asymmetry=float(0.18 * z[6]), smile=float(max(0.0, 0.06 + 0.12 * z[7])),
-        lip_press=float(np.clip(0.5 + 0.3 * z[8], 0, 1)), lag=float(0.007 * z[9]),
-        brows=float(np.exp(0.4 * z[10])), nods=float(np.exp(0.4 * z[11])), tilt=float(z[12]),
-        mouth_corners=float(0.14 * z[13]), mouth_shift=float(0.06 * z[14]),
-        target_gains=np.exp(0.2 * _TARGET_BASIS @ z[15:]).astype(np.float32),
-        latent=z.astype(np.float32),
-    )  # fmt: skip
-
-
-def average_style() -> SpeakingStyle:
-    """The mean style."""
-    return style_of(np.zeros(IDENTITY_SIZE), np.zeros(STYLE_SIZE))
-
-
-def random_speaker(rng: np.random.Generator) -> tuple[np.ndarray, SpeakingStyle]:
-    """Identity (100,) and a style."""
-    identity = rng.standard_normal(IDENTITY_SIZE).astype(np.float32)
-    return identity, style_of(identity, rng.standard_normal(STYLE_SIZE))
 
 
 def _split_phones(segments: Sequence[Segment]) -> list[Segment]:

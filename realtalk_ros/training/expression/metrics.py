@@ -14,7 +14,7 @@ from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.lips import REST_GAP, WIDTH, gap_of
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, speaking_style
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
 
@@ -150,7 +150,7 @@ def _evaluate_utterance(
     mel, segments, source = utterance
     weights, head_lips = predict(model, mel, prior)
     motion = coarticulation.animate(
-        segments, len(weights), coarticulation.average_style(), coarticulation.accents(mel)
+        segments, len(weights), speaking_style.average_style(), coarticulation.accents(mel)
     )
     lips = lip_landmarks(motion.weights)
     t = np.arange(len(weights)) / EXPRESSION_RATE

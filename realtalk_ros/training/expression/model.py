@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from realtalk_ros.contracts import LIP_POINTS, MEL_STEP, N_MELS, REFERENCE_FRAMES
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
 from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
 from realtalk_ros.training.expression.sound_predictor import SoundPredictor
+from realtalk_ros.training.expression.speaking_style import STYLE_SIZE
 from realtalk_ros.training.speech_data.phones import PHONES
 
 REFERENCE_GAIN = 5.0  # blendshape weights are small: this brings a reference window to about 1

@@ -11,7 +11,7 @@ from realtalk_ros.contracts import EXPRESSION_RATE, MEL_RATE, N_MELS
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import WIDTH, gap_of
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, speaking_style
 from realtalk_ros.training.expression.metrics import predict
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import SpeechDataset, Utterance
@@ -41,7 +41,7 @@ def _plot_utterance(utterance: Utterance, weights: np.ndarray, title: str, path:
 
     mel, segments, _ = utterance
     reference = coarticulation.animate(
-        segments, len(weights), coarticulation.average_style(), coarticulation.accents(mel)
+        segments, len(weights), speaking_style.average_style(), coarticulation.accents(mel)
     ).weights
     t = np.arange(len(weights)) / EXPRESSION_RATE
     figure, axes = plt.subplots(4, 1, figsize=(18, 11), sharex=True)

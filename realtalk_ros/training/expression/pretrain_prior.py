@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from realtalk_ros.training.common.mixed_precision import mixed_precision
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import speaking_style
 from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def draw_people(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Identity (count, 100), reference window (count, 50, 52) and style (count, STYLE_SIZE)."""
     people = []
     for _ in range(count):
-        identity, style = coarticulation.random_speaker(sampler.rng)
+        identity, style = speaking_style.random_speaker(sampler.rng)
         reference = sampler.draw_reference(style, sampler.draw_emotion())
         people.append((identity, reference, style.latent))
     return tuple(torch.from_numpy(np.stack(column)) for column in zip(*people, strict=True))

@@ -13,10 +13,11 @@ import numpy as np
 
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
-from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, SpeakingStyle
+from realtalk_ros.training.expression import coarticulation, mel_augment, speaking_style
+from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS
 from realtalk_ros.training.expression.sampler_settings import KIND_SHARES, SamplerSettings
 from realtalk_ros.training.expression.samples import Batch, Sample
+from realtalk_ros.training.expression.speaking_style import SpeakingStyle
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.speech_data.dataset import SpeechDataset, Utterance
 
@@ -104,7 +105,7 @@ class Sampler:
     def draw_sample(self, look_ahead_steps: int) -> Sample:
         """A sequence of speech, moved by a random person."""
         settings, kind = self.settings, self.draw_kind()
-        identity, style = coarticulation.random_speaker(self.rng)
+        identity, style = speaking_style.random_speaker(self.rng)
         shown_emotion = self.draw_emotion()
         mels: list[np.ndarray] = []
         motions: list[dict[str, np.ndarray]] = []

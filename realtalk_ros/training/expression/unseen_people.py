@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.contracts import MEL_STEP
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, speaking_style
 from realtalk_ros.training.speech_data.dataset import SpeechDataset
 
 
@@ -27,7 +27,7 @@ def unseen_people(data: SpeechDataset, count: int) -> Iterator[UnseenPerson]:
     """`count` random people who say the utterances of `data` in turn."""
     rng, n = np.random.default_rng(7), len(data)
     for i in range(count):
-        identity, style = coarticulation.random_speaker(rng)
+        identity, style = speaking_style.random_speaker(rng)
         another = (i + 1 + i // n % max(n - 1, 1)) % n
         weights, other_weights = (
             coarticulation.animate(

@@ -18,7 +18,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.lips import gap_of
 from realtalk_ros.face_model.rotations import flip_roll
-from realtalk_ros.training.expression import coarticulation, mel_augment
+from realtalk_ros.training.expression import coarticulation, mel_augment, speaking_style
 from realtalk_ros.training.expression.sampler_settings import SamplerSettings
 from realtalk_ros.training.expression.samples import UNKNOWN_CONTACT, UNLABELLED, Sample
 
@@ -178,7 +178,7 @@ class VideoDataset:
         return Sample(
             mel=mel,
             identity=video.identity.astype(np.float32),
-            style=np.zeros(coarticulation.STYLE_SIZE, np.float32),
+            style=np.zeros(speaking_style.STYLE_SIZE, np.float32),
             reference=reference.astype(np.float32),
             condition_mask=known.astype(np.float32),
             weights=weights,

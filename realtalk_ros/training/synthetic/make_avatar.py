@@ -120,14 +120,14 @@ def own_expressions(identity: np.ndarray) -> np.ndarray:
     From the coarticulation model that the expression network learns from, which moves every
     identity in a manner of its own.
     """
-    from realtalk_ros.training.expression import coarticulation
+    from realtalk_ros.training.expression import coarticulation, speaking_style
     from realtalk_ros.training.speech_data import tts_engines
 
     speech = tts_engines.espeak().speak(
         "Hello there, my name is Bob. Maybe we will meet again.", "en-us"
     )
     frames = int(len(speech.pcm) / SAMPLE_RATE * EXPRESSION_RATE)
-    style = coarticulation.style_of(identity, np.zeros(coarticulation.STYLE_SIZE))
+    style = speaking_style.style_of(identity, np.zeros(speaking_style.STYLE_SIZE))
     motion = coarticulation.animate(speech.segments, frames, style)
     return coarticulation.reference_window(motion.weights, start=20)
 

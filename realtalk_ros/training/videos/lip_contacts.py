@@ -16,7 +16,7 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import WIDTH, gap_of
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, speaking_style
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos.mouth_targets import LABIODENTAL_GAP, match_mouth
@@ -41,7 +41,7 @@ class LipContacts:
 
     @classmethod
     def of(cls, segments: Sequence[Segment], steps: int) -> LipContacts:
-        motion = coarticulation.animate(segments, steps, coarticulation.average_style())
+        motion = coarticulation.animate(segments, steps, speaking_style.average_style())
         time = np.arange(steps) / EXPRESSION_RATE
         distance = np.full(steps, np.inf)
         for phone, start, end in segments:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.lips import WIDTH, gap_of
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, speaking_style
 from realtalk_ros.training.expression.video_dataset import STILL
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import mouth_targets
@@ -129,7 +129,7 @@ class Relabeller:
 
     def draw_person(self) -> Condition:
         """A random person, of whom the network knows nothing, something or all."""
-        identity, style = coarticulation.random_speaker(self.rng)
+        identity, style = speaking_style.random_speaker(self.rng)
         speech = self._sentences[int(self.rng.integers(len(self._sentences)))]
         frames = max(coarticulation.WINDOW_STEPS, int(speech.segments[-1][2] * EXPRESSION_RATE))
         moved = coarticulation.animate(speech.segments, frames, style).weights
