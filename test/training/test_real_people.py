@@ -22,6 +22,7 @@ from realtalk_ros.rendering.mouth import mouth_tables  # noqa: E402
 from realtalk_ros.rendering.mouth.oral_cavity import OralCavity  # noqa: E402
 from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
+    face_prior,
     photo_pairs,
     real_people,
     rest_and_smile,
@@ -141,14 +142,14 @@ def test_shards_of_pairs_are_read_as_groups_of_people(people):
     smiles = torch.from_numpy(SMILE).expand(3, -1)
     assert torch.allclose(group.weights[[2, 4, 6]], smiles, atol=1e-4)
     assert not group.weights[[0, 1, 3, 5, 7]].any()
-    (prior,) = (samples.predict_face(group, 3, [4]),)
+    (prior,) = (face_prior.predict_face(group, 3, [4]),)
     off = prior.target_landmarks[0] * SIZE - group.landmarks[4].numpy()
     assert np.abs(off).max() < 0.05
 
 
 def test_people_see_the_map_that_is_shown(people):
     group = FaceDataset(people / "train", real=True)[0]
-    shaded, even = (samples.map_mouth(replace(group, real=real), 2) for real in (True, False))
+    shaded, even = (face_prior.map_mouth(replace(group, real=real), 2) for real in (True, False))
     assert shaded[..., 1].sum() < 0.9 * even[..., 1].sum()
     assert (shaded[..., 0] == even[..., 0]).all()
 
@@ -171,7 +172,7 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people, speaks):
     open_mouths = [k for k in range(4) if sample.weights[k].any()]
     assert open_mouths
     enamel = np.array([0.72, 0.75, 0.82], np.float32)
-    geometry = samples.geometry_of(group, sample.template_landmarks.numpy(), np.zeros((1, 52)))
+    geometry = face_prior.geometry_of(group, sample.template_landmarks.numpy(), np.zeros((1, 52)))
     across, relief = geometry.mouth.across_teeth(0), tooth_relief(*geometry.mouth.upper_teeth(0))
     # As MouthTables.of_person has them.
     flesh = enamel * mouth_tables.FLESH_OVER_ENAMEL

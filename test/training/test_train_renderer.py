@@ -35,6 +35,7 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     discriminator,
     evaluate,
     evaluate_smiles,
+    face_prior,
     image_metrics,
     landmark_net,
     lip_detector,
@@ -298,7 +299,7 @@ def test_landmarks_move_as_the_3d_face_does():
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, identity)
     seen = seen_by(60, rotation_matrix(-0.2, 0.5, -0.1), shapes)
-    prior = samples.predict_face(group_of(weights, seen, identity), 0, [1])
+    prior = face_prior.predict_face(group_of(weights, seen, identity), 0, [1])
     assert np.abs(prior.template_landmarks[0] - seen[0]).max() < 1e-6
     assert np.abs(prior.target_landmarks[0] - seen[1]).max() * 256 < 0.5
     # An avatar of that template finds the same.
@@ -317,7 +318,7 @@ def test_mirrored_eyes_are_warped_as_a_mirror_shows_them():
     weights = np.zeros((2, 52), np.float32)
     weights[1, [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeLookInRight"]]] = 0.7
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
-    prior = samples.predict_face(
+    prior = face_prior.predict_face(
         group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100)), 0, [1]
     )
     template = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
@@ -337,9 +338,9 @@ def test_landmarks_in_training_are_as_wrong_as_a_fits():
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
     group = group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100))
-    right = samples.predict_face(group, 0, [1])
+    right = face_prior.predict_face(group, 0, [1])
     for drawn in range(5):
-        wrong = samples.predict_face(group, 0, [1], rng)
+        wrong = face_prior.predict_face(group, 0, [1], rng)
         off = np.abs(wrong.template_landmarks - right.template_landmarks)
         assert 1e-4 < off.mean() < 0.01, drawn
         assert 1e-4 < np.abs(wrong.target_landmarks - right.target_landmarks).mean() < 0.02
@@ -357,7 +358,7 @@ def test_in_a_video_landmarks_move_as_the_head_turns_too():
     seen = true + rng.normal(0, 0.002, true.shape)
 
     def wrong(video: bool) -> float:
-        prior = samples.predict_face(group_of(weights, seen, np.zeros(100), video), 0, [1])
+        prior = face_prior.predict_face(group_of(weights, seen, np.zeros(100), video), 0, [1])
         moves = (prior.target_landmarks - prior.template_landmarks)[0] - (true[1] - true[0])
         return np.linalg.norm(moves, axis=1).mean()
 

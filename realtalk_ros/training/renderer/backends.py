@@ -16,8 +16,8 @@ from realtalk_ros.rendering.generator import fill_inputs
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 from realtalk_ros.training.renderer.checkpoint import load_average
 from realtalk_ros.training.renderer.dataset import to_float
+from realtalk_ros.training.renderer.face_prior import FacePrior
 from realtalk_ros.training.renderer.model import Conditioning, Synthesized, assemble
-from realtalk_ros.training.renderer.samples import FacePrior
 
 # Reference (S, S, 6) and template (S, S, 3) uint8, what the prior predicts of the template and K
 # targets, weights (K, 52) -> composed images (K, S, S, 3) uint8, masks (K, S, S).

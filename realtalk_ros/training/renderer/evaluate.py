@@ -59,11 +59,12 @@ from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
 from realtalk_ros.training.renderer.backends import Render, onnx_renderer, torch_renderer
 from realtalk_ros.training.renderer.dataset import FaceDataset, Group, add_data, to_float
+from realtalk_ros.training.renderer.face_prior import map_mouth, predict_face
 from realtalk_ros.training.renderer.landmark_net import EVALUATION_NET, LandmarkNet
 from realtalk_ros.training.renderer.lip_detector import LipDetector
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.renderer.model import crop_mouth
-from realtalk_ros.training.renderer.samples import choose_images, map_mouth, predict_face
+from realtalk_ros.training.renderer.samples import choose_images
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
 INNER_MOUTH = 3  # of scene.LABELS
