@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,20 @@ from realtalk_ros.face_model import arkit, landmarks
 # So many frames, up to twice as many, spread over the video, give a person's shape.
 IDENTITY_FRAMES = 24
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
-MAX_ERROR = (
-    0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one
-)
+# Rms of the fit, of the face crop's side: what fits worse is no face, or half of one.
+MAX_ERROR = 0.04
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Of the frames of a video."""
+
+    time: list[float]  # s
+    faces: list[int]  # how many are seen
+    points: list[np.ndarray]  # (478, 2) pixels, of the largest; 0 where there is none
+    # Frame number, and what our reader sees in it: of some, spread over the video.
+    readings: list[tuple[int, face_reader.Reading]]
+    apart: np.ndarray  # (2,) as of Track
 
 
 class MeshTracker:
@@ -36,6 +48,10 @@ class MeshTracker:
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         """frames: time in s and uint8 BGR (h, w, 3). Returns a row for each."""
+        return self._fit(self._find(frames))
+
+    def _find(self, frames: Iterable[tuple[float, np.ndarray]]) -> _Found:
+        """What the tracker sees in each frame, and our reader in some of them."""
         time, faces, points, who_is_seen = [], [], [], SeenFaces()
         # What our reader sees in every `stride`th face, and the frame's number.
         read: dict[int, tuple[int, face_reader.Reading]] = {}
@@ -57,16 +73,21 @@ class MeshTracker:
                 if len(read) == 2 * IDENTITY_FRAMES:
                     stride *= 2
                     read = {k: one for k, one in read.items() if k % stride == 0}
-        count, seen = np.array(faces, np.int16), np.flatnonzero(faces)
-        weights = np.zeros((len(time), arkit.COUNT), np.float32)
-        rotation = np.zeros((len(time), 3), np.float32)
-        marks, rest = np.zeros((2, len(time), landmarks.COUNT, 2), np.float32)
+        return _Found(time, faces, points, list(read.values()), who_is_seen.apart())
+
+    def _fit(self, found: _Found) -> Track:
+        """The face model fitted to what was found."""
+        frames, points = len(found.time), found.points
+        count, seen = np.array(found.faces, np.int16), np.flatnonzero(found.faces)
+        weights = np.zeros((frames, arkit.COUNT), np.float32)
+        rotation = np.zeros((frames, 3), np.float32)
+        marks, rest = np.zeros((2, frames, landmarks.COUNT, 2), np.float32)
         identity = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
-        shown = identity
-        if read:
-            some, readings = zip(*read.values(), strict=True)
+        refined = identity
+        if found.readings:
+            some, readings = zip(*found.readings, strict=True)
             who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
-            identity, shown = who.identity, face_reader.refine_identity(who, readings)
+            identity, refined = who.identity, face_reader.refine_identity(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(arkit.weights(), identity)
         for k in seen.tolist():
@@ -83,14 +104,14 @@ class MeshTracker:
         # The frames were fitted with the shape of the tracker's mesh, not with the refined one: its
         # errors are the same in all frames, and would else be taken for an expression.
         return Track(
-            time=np.array(time, np.float64),
+            time=np.array(found.time, np.float64),
             faces=count,
             landmarks=marks,
             rest=rest,
             weights=weights,
             rotation=rotation,
-            identity=shown,
-            apart=who_is_seen.apart(),
+            identity=refined,
+            apart=found.apart,
         )
 
 
