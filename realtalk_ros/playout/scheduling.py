@@ -71,7 +71,6 @@ def jitter_of(look_ahead: float) -> float:
 def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE) -> Scheduled:
     """When a chunk is played that was sent at `sent`, s. `turn` remembers its stamp, and how the
     sender's clock differs. `jitter`: see `jitter_of`."""
-    stamp = chunk.start
     turn.remember(chunk, sent)
     # Later than that, or where a reserve has run dry, the rest comes after a pause, or as much of
     # it would be too late.
@@ -79,13 +78,9 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
     following = turn.end if turn.end > sent - wait else sent
     if not len(chunk.pcm):  # its stamp says when nothing is played
         return Scheduled(chunk.scheduled(following))
+    stamp = chunk.start
     if stamp is None:
-        turn.to_skip += turn.sample_clock.to_skip(following - turn.to_skip - sent, sent)
-        if turn.to_skip <= 0:
-            return Scheduled(chunk.scheduled(following))
-        trimmed = _trimmed(chunk, turn.to_skip, following)
-        turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
-        return Scheduled(trimmed, ChunkFinding.TRIMMED)
+        return _without_stamp(turn, chunk, sent, following)
     turn.clock_offset += _set_back(turn, chunk, stamp, sent)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
@@ -94,30 +89,47 @@ def schedule(turn: Turn, chunk: Chunk, sent: float, jitter: float = MAX_SILENCE)
     if turn.is_new and sent - stamp > jitter and _is_plausible(stamp, chunk.seconds, sent):
         turn.clock_offset = sent - stamp
         return Scheduled(chunk.scheduled(sent), ChunkFinding.LATE)
-    for offset in _offsets(turn, stamp, chunk.seconds, sent):
+    offset = _believed_offset(turn, stamp, chunk.seconds, sent)
+    if offset is None:
+        turn.clock_offset = following - turn.postponed - stamp
+        return Scheduled(chunk.scheduled(following), ChunkFinding.FOREIGN)
+    start, turn.clock_offset = stamp + offset + turn.postponed, offset
+    gap = start - turn.end  # between the audio before it and where its stamp puts it
+    if jumped and -LOST_CHUNK_GAP <= gap < 0:
+        turn.clock_offset, gap = offset - gap, 0.0
+    if gap > STAMP_TOLERANCE:
+        return Scheduled(chunk.scheduled(start))
+    if gap >= -STAMP_TOLERANCE:
+        return Scheduled(chunk.scheduled(turn.end))
+    if previous is not None and stamp < previous:
+        return Scheduled(None, ChunkFinding.REPEATED)  # another chunk was there before it
+    if _drifts(turn, sent):
+        return Scheduled(_trimmed(chunk, -gap, turn.end), ChunkFinding.TRIMMED)
+    return Scheduled(chunk.scheduled(turn.end), ChunkFinding.OVERLAPPING)
+
+
+def _without_stamp(turn: Turn, chunk: Chunk, sent: float, following: float) -> Scheduled:
+    """A chunk with sound and no stamp, which is played at `following`, s, without as much of it as
+    its sender's clock is fast."""
+    turn.to_skip += turn.sample_clock.to_skip(following - turn.to_skip - sent, sent)
+    if turn.to_skip <= 0:
+        return Scheduled(chunk.scheduled(following))
+    trimmed = _trimmed(chunk, turn.to_skip, following)
+    turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
+    return Scheduled(trimmed, ChunkFinding.TRIMMED)
+
+
+def _believed_offset(turn: Turn, stamp: float, seconds: float, sent: float) -> float | None:
+    """What is to be added to a stamp, s; None where it is of another clock."""
+    for offset in _offsets(turn, stamp, seconds, sent):
         # An utterance that was postponed lies behind its stamps, which is no jump.
-        start = stamp + offset + turn.postponed
-        gap = start - turn.end  # between the audio before it and where its stamp puts it
-        plausible = _is_plausible(stamp + offset, chunk.seconds, sent)
+        gap = stamp + offset + turn.postponed - turn.end
         # What comes after its `last` is an utterance of its own.
         near = gap <= MAX_PAUSE or turn.is_new or turn.closed
-        if abs(gap) > LOST_CHUNK_GAP and not (plausible and near):
-            continue
-        if jumped and -LOST_CHUNK_GAP <= gap < 0:
-            turn.clock_offset, gap = offset - gap, 0.0
-        else:
-            turn.clock_offset = offset
-        if abs(gap) <= STAMP_TOLERANCE:
-            return Scheduled(chunk.scheduled(turn.end))
-        if gap > 0:
-            return Scheduled(chunk.scheduled(start))
-        if previous is not None and stamp < previous:
-            return Scheduled(None, ChunkFinding.REPEATED)  # another chunk was there before it
-        if _drifts(turn, sent):
-            return Scheduled(_trimmed(chunk, -gap, turn.end), ChunkFinding.TRIMMED)
-        return Scheduled(chunk.scheduled(turn.end), ChunkFinding.OVERLAPPING)
-    turn.clock_offset = following - turn.postponed - stamp
-    return Scheduled(chunk.scheduled(following), ChunkFinding.FOREIGN)
+        plausible = near and _is_plausible(stamp + offset, seconds, sent)
+        if abs(gap) <= LOST_CHUNK_GAP or plausible:
+            return offset
+    return None
 
 
 def _offsets(turn: Turn, stamp: float, seconds: float, sent: float) -> tuple[float, ...]:
