@@ -17,6 +17,7 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,41 +107,60 @@ def _import(
     archive: zipfile.ZipFile, path: Path, into: Path, force: bool, trust_models: bool
 ) -> Imported:
     entries = _entries(archive, path)
-    tops = [name for name in entries if posixpath.basename(name) == "avatar.yaml"]
-    if len(tops) != 1 or tops[0].count("/") > 1:
-        raise AvatarError(
-            f"{path} must hold one avatar.yaml, at its top or in one folder; it holds {len(tops)}"
-        )
-    top = posixpath.dirname(tops[0])
-    meta = parse(_read(archive, entries[tops[0]], MAX_YAML), f"avatar.yaml in {path}")
-    if not meta.get("name"):
-        raise AvatarError(f"the avatar in {path} has no name")
+    top, meta = _metadata(archive, entries, path)
     target = into / folder_name(meta["name"])
     _check_target(target, force)
-
-    wanted = {"avatar.yaml": MAX_YAML, **_listed(meta)}
-    own = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
-    trusted = own if trust_models else []
+    limits = {"avatar.yaml": MAX_YAML, **_listed(meta)}
+    models = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
+    trusted, untrusted = (models, []) if trust_models else ([], models)
     if trusted:
         if posixpath.join(top, checksums.FILE) not in entries:
             raise AvatarError(f"{path} holds a network, but no {checksums.FILE} that lists it")
-        wanted |= {checksums.FILE: MAX_YAML, **dict.fromkeys(trusted, MAX_MODEL)}
-    found = {posixpath.join(top, name): name for name in wanted}
-    if missing := sorted(set(found) - set(entries)):
+        limits |= {checksums.FILE: MAX_YAML, **dict.fromkeys(trusted, MAX_MODEL)}
+    places = {posixpath.join(top, name): name for name in limits}
+    if missing := sorted(set(places) - set(entries)):
         raise AvatarError(f"{path} lacks {missing[0]}, which its avatar.yaml lists")
-    if sum(entries[name].file_size for name in found) > MAX_TOTAL:
+    if sum(entries[entry].file_size for entry in places) > MAX_TOTAL:
         raise AvatarError(f"the avatar in {path} is larger than {MAX_TOTAL >> 20} MB")
+    files = ((name, _read(archive, entries[entry], limits[name])) for entry, name in places.items())
+    _unpack(files, target, trusted, path)
+    known = {*places, *(posixpath.join(top, name) for name in untrusted)}
+    rest = [name for name in entries if name not in known]
+    if untrusted:
+        rest = [name for name in rest if posixpath.basename(name) != checksums.FILE]
+    return Imported(target, tuple(rest), tuple(untrusted))
 
-    part = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".part", dir=into))
+
+def _metadata(
+    archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], path: Path
+) -> tuple[str, dict[str, Any]]:
+    """The folder in the archive that holds the avatar, and what its avatar.yaml says."""
+    found = [name for name in entries if posixpath.basename(name) == "avatar.yaml"]
+    if len(found) != 1 or found[0].count("/") > 1:
+        raise AvatarError(
+            f"{path} must hold one avatar.yaml, at its top or in one folder; it holds {len(found)}"
+        )
+    meta = parse(_read(archive, entries[found[0]], MAX_YAML), f"avatar.yaml in {path}")
+    if not meta.get("name"):
+        raise AvatarError(f"the avatar in {path} has no name")
+    return posixpath.dirname(found[0]), meta
+
+
+def _unpack(
+    files: Iterable[tuple[str, bytes]], target: Path, models: list[str], path: Path
+) -> None:
+    """Writes (name, content) of an avatar's files into the folder `target`, which appears when all
+    are written and found to be an avatar, whose network's files are `models`."""
+    part = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".part", dir=target.parent))
     try:
         part.chmod(0o755)
-        for entry, name in found.items():
+        for name, content in files:
             place = part / name
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("xb") as file:
-                file.write(_read(archive, entries[entry], wanted[name]))
-        if trusted:
-            _check_models(part, trusted, path)
+                file.write(content)
+        if models:
+            _check_models(part, models, path)
         try:
             Avatar.load(part)
         except AvatarError as error:  # it names a folder that will be gone
@@ -148,12 +168,6 @@ def _import(
         _take_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    untrusted = [name for name in own if name not in trusted]
-    known = {*found, *(posixpath.join(top, name) for name in untrusted)}
-    rest = [name for name in entries if name not in known]
-    if untrusted:
-        rest = [name for name in rest if posixpath.basename(name) != checksums.FILE]
-    return Imported(target, tuple(rest), tuple(untrusted))
 
 
 def folder_name(name: str) -> str:
