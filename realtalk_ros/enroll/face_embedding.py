@@ -23,6 +23,10 @@ WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 # Of MediaPipe's mesh, in the order of dlib's five landmarks: the corners of the left eye, outer
 # first, of the right eye, and the nose's base.
 FIVE = (263, 362, 33, 133, 2)
+# Distance up to which two faces are one person's. Of photographs of one person at rest and smiling
+# (London set, 102) it is at most 0.43, of frames of 21 filmed people 0.54; of those of two people
+# 0.9, and 4 % are within this.
+MAX_FACES_APART = 0.6
 
 
 class FaceEmbedding:

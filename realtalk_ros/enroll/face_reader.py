@@ -91,3 +91,10 @@ def refine_identity(who: fit.Fit, read: Sequence[Reading]) -> np.ndarray:
     fitted = fit.fit(seen, np.stack([one.points for one in near]), distance=None).identity
     predicted = np.mean([one.identity for one in near], 0)
     return PREDICTED_SHARE * predicted + (1 - PREDICTED_SHARE) * fitted
+
+
+def shapes_apart(first: np.ndarray, second: np.ndarray) -> float:
+    """How far two identities (100,) that were read are apart, in shares of their lengths (geometric
+    mean)."""
+    lengths = [float(np.linalg.norm(shape)) for shape in (first, second)]
+    return float(np.linalg.norm(first - second)) / max(np.sqrt(np.prod(lengths)), 1e-6)

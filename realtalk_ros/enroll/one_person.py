@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.enroll import fit, same_person
-from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.face_reader import FaceReader
+from realtalk_ros.enroll import fit
+from realtalk_ros.enroll.face_embedding import MAX_FACES_APART, FaceEmbedding
+from realtalk_ros.enroll.face_reader import FaceReader, shapes_apart
 from realtalk_ros.enroll.mediapipe_points import (
     EYE_CORNERS,
     LIP_MIDDLES,
@@ -84,7 +84,7 @@ class SeenFaces:
         if min(other.sum(), (~other).sum()) < max(FEW, round(SHARE * len(other))):
             return np.array([0.0, unknown])
         first, second = (shapes[group].mean(0) for group in (~other, other))
-        by_shape = same_person.shapes_apart(first, second)
+        by_shape = shapes_apart(first, second)
         if not self._network:
             return np.array([by_shape, np.nan])
         means = [embeddings[group].mean(0) for group in (~other, other)]
@@ -98,7 +98,7 @@ def check_one_person(path: Path, apart: np.ndarray | None) -> list[str]:
         return []
     by_shape, by_network = apart
     known = np.isfinite(by_network)
-    if by_network > same_person.MAX_FACES_APART if known else by_shape > MAX_SHAPES_APART:
+    if by_network > MAX_FACES_APART if known else by_shape > MAX_SHAPES_APART:
         raise RealTalkError(f"{path} seems to show one person after another: cut it to one of them")
     if not known and by_shape > SURE_SHAPES_APART:
         return ["the video may show one person after another: if so, cut it to one of them"]

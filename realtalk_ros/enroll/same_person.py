@@ -18,7 +18,8 @@ from realtalk_ros.enroll import fit, framing
 from realtalk_ros.enroll.appearance_checks import CHEEKS, NOSE, LevelFace
 from realtalk_ros.enroll.avatar_writer import Enrolment
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.enroll.face_embedding import FaceEmbedding
+from realtalk_ros.enroll.face_embedding import MAX_FACES_APART, FaceEmbedding
+from realtalk_ros.enroll.face_reader import shapes_apart
 from realtalk_ros.enroll.framing import Portrait
 from realtalk_ros.enroll.photo_to_avatar import (
     MAX_FACES,
@@ -36,9 +37,6 @@ from realtalk_ros.rendering.own_teeth import TeethPicture
 # Times that the second photograph is fitted, each time from where the last one left the head.
 ROUNDS, STEPS = 4, 6
 FREEDOM = 2.0  # of its weights, beside those of somebody whose shape is not known
-# Distance of dlib's network. Of one person's photographs at rest and smiling (London set, 102) it
-# is at most 0.43, of frames of 21 filmed people 0.54; of two people's 0.9 and 4 % are within this.
-MAX_FACES_APART = 0.6
 # Without that network: of the lengths of the two shapes that the face reader finds (geometric
 # mean). Of one person's photographs it is 0.45, at most 0.84, of frames with all expressions up to
 # 1.3; 23 % of photographs of two people are within the first, 1 % within the second.
@@ -154,12 +152,6 @@ def faces_apart(network: FaceEmbedding, first: ExaminedPhoto, second: ExaminedPh
     levels = [LevelFace.of(photo.picture, photo.face) for photo in (first, second)]
     one, other = (network.embed(level.image, level.points) for level in levels)
     return float(np.linalg.norm(one - other))
-
-
-def shapes_apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Of two identities (100,)."""
-    lengths = [float(np.linalg.norm(shape)) for shape in (first, second)]
-    return float(np.linalg.norm(first - second)) / max(np.sqrt(np.prod(lengths)), 1e-6)
 
 
 def in_light_of(first: ExaminedPhoto, second: ExaminedPhoto, crop: np.ndarray) -> np.ndarray:
