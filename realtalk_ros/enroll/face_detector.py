@@ -24,13 +24,13 @@ import numpy as np
 from realtalk_ros import install_hints
 from realtalk_ros.enroll import landmarker_file
 from realtalk_ros.enroll.mediapipe_models import CANNOT_OPEN, BundledModel, TaskModel
+from realtalk_ros.enroll.mediapipe_points import CHIN, FACE_SIDES, FOREHEAD
 from realtalk_ros.errors import RealTalkError
 
 # The detector misses faces that take less than some sixth of a picture: those are looked for in
 # parts of it, so many along each side, that overlap by half.
 PARTS = (2, 4, 8)
-# Rows of landmarks whose distance is a face's height and width.
-TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
+BYSTANDER = 0.5  # of the largest face's size; in videos smaller ones are not counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +54,17 @@ class DetectedFace:
     @property
     def size(self) -> float:
         """Forehead to chin or ear to ear, whichever is more, pixels."""
-        p = self.points
-        return float(max(np.hypot(*(p[TOP] - p[CHIN])), np.hypot(*(p[RIGHT] - p[LEFT]))))
+        p, (right, left) = self.points, FACE_SIDES
+        return float(max(np.hypot(*(p[FOREHEAD] - p[CHIN])), np.hypot(*(p[right] - p[left]))))
 
     @property
     def centre(self) -> np.ndarray:
         return self.points[:468].mean(0)
+
+
+def large_faces(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Those of a frame of a video, the largest first, that are no bystanders."""
+    return [face for face in faces if face.size > BYSTANDER * faces[0].size]
 
 
 class FaceDetector:

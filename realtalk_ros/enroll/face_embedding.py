@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 
 from realtalk_ros import install_hints
+from realtalk_ros.enroll.mediapipe_points import NOSE_BASE
 from realtalk_ros.errors import RealTalkError
 
 WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 # Of MediaPipe's mesh, in the order of dlib's five landmarks: the corners of the left eye, outer
 # first, of the right eye, and the nose's base.
-FIVE = (263, 362, 33, 133, 2)
+FIVE = (263, 362, 33, 133, NOSE_BASE)
 # Distance up to which two faces are one person's. Of photographs of one person at rest and smiling
 # (London set, 102) it is at most 0.43, of frames of 21 filmed people 0.54; of those of two people
 # 0.9, and 4 % are within this.

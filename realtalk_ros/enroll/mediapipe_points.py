@@ -62,7 +62,9 @@ LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 OUTER_LIPS, INNER_LIPS = UPPER_OUTER + LOWER_OUTER[-2:0:-1], UPPER_INNER + LOWER_INNER[-2:0:-1]
 LIP_MIDDLES = (13, 14)  # of the inner lips, upper and lower
 MOUTH_CORNERS, EYE_CORNERS = (61, 291), (33, 263)  # the person's right one first; eyes: outer ones
-NOSE_TIP = 4
+NOSE_TIP, NOSE_BASE = 4, 2
+# The ends of a face: the forehead's upper edge, the chin, and beside the ears, the right one first.
+FOREHEAD, CHIN, FACE_SIDES = 10, 152, (234, 454)
 # From the outer corner of each eye along its lower lid to the inner one, and back; right eye first.
 EYE_OUTLINES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.enroll import face_reader, fit
-from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.face_detector import FaceDetector, large_faces
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mediapipe_points import POINTS
 from realtalk_ros.enroll.one_person import SeenFaces
@@ -21,7 +21,6 @@ from realtalk_ros.face_model import arkit, landmarks
 
 # So many frames, up to twice as many, spread over the video, give a person's shape.
 IDENTITY_FRAMES = 24
-BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 # Rms of the fit, of the face crop's side: what fits worse is no face, or half of one.
 MAX_ERROR = 0.04
 
@@ -60,7 +59,7 @@ class MeshTracker:
             for at, image in frames:
                 found = tracker.find(image)
                 time.append(at)
-                faces.append(sum(face.size > BYSTANDER * found[0].size for face in found))
+                faces.append(len(large_faces(found)))
                 points.append(found[0].points if found else np.zeros((POINTS, 2), np.float32))
                 if not found:
                     continue

@@ -24,12 +24,18 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.fit import Model
 from realtalk_ros.enroll.framing import Portrait, points_that_stay
-from realtalk_ros.enroll.mediapipe_points import LOWER_INNER, LOWER_OUTER, UPPER_INNER, UPPER_OUTER
+from realtalk_ros.enroll.mediapipe_points import (
+    CHIN,
+    LOWER_INNER,
+    LOWER_OUTER,
+    NOSE_BASE,
+    UPPER_INNER,
+    UPPER_OUTER,
+)
 from realtalk_ros.enroll.picture_layout import sample
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, lips
 
-NOSE_BASE, CHIN = 2, 152  # of MediaPipe's mesh
 MIDDLE = len(UPPER_INNER) // 2
 # cm. Set by eye on the smiles of the London set, whose lips are up to 1.9 cm apart.
 SHUT = 0.15  # lips that are less apart are left as they are

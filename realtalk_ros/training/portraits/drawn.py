@@ -12,6 +12,7 @@ import numpy as np
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT, OUTER_LIPS
+from realtalk_ros.rendering.eyes.eyes import IRIS_DEPTH
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.canvas import Canvas, curve, mirrored
 from realtalk_ros.training.portraits.people import Sitter
@@ -28,7 +29,7 @@ FLAT_MOUTH = {"hollow": list(MOUTH), "tongue": list(TONGUE), "teeth": list(TEETH
 WHITE, WHITE_SHADE = (255, 253, 250), (216, 222, 234)
 IRIS, IRIS_DARK, PUPIL = (72, 158, 150), (34, 104, 110), (26, 40, 52)
 CLOTH, CLOTH_LIGHT = (56, 88, 140), (240, 224, 200)
-IRIS_RADIUS, IRIS_DEPTH = 0.78, 1.4  # cm; its depth is from the eyeball's middle
+IRIS_RADIUS = 0.78  # cm
 LOWER_TEETH = 0.25  # cm by which a drawing's teeth are longer
 # Widths of the lashes' line from the nose to the tip of its wing, cm.
 LID_LINE = [0.10, 0.20, 0.26, 0.28, 0.24, 0.04]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector, large_faces
 from realtalk_ros.enroll.mediapipe_points import (
     EYE_CORNERS,
     LIP_MIDDLES,
@@ -31,7 +31,6 @@ from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.videos.video_files import track_path
 
-BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 FULL_CONFIDENCE = 60.0  # pixels between the outer corners of the eyes, from which 1 is given
 MAX_YAW = 0.25  # of the eyes' distance that the nose may be off their middle: some 30 degrees
 
@@ -80,7 +79,7 @@ class MouthTrack:
 
 def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
     """Aperture, width and confidence of one frame."""
-    large = [face for face in faces if face.size > BYSTANDER * faces[0].size]
+    large = large_faces(faces)
     if not large:
         return 0.0, 0.0, 0.0
     points = large[0].points
