@@ -76,8 +76,7 @@ class MessageMerger:
         for received in messages:
             key = received.key
             self._reliable[key] = None
-            if key in self._held:
-                self._best_effort.pop(self._held.pop(key)[1], None)
+            self._held.pop(key, None)
             age = self._newest.get(received.utterance, 0) - received.sent
             # It was given already, or what follows it was. (If far more: the sender's clock was
             # set back.)
