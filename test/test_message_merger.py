@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from realtalk_ros.playout.message_merger import HOLD, MAX_NAMES, MessageMerger, Received
+from realtalk_ros.playout.message_merger import HOLD, MAX_KEYS, MAX_NAMES, MessageMerger, Received
 
 MILLISECOND = 10**6  # ns
 
@@ -23,21 +23,47 @@ def numbers(messages):
 def test_what_comes_twice_is_given_once_whichever_comes_first():
     merger = MessageMerger()
     assert numbers(merger.reliable([sent(1), sent(2)])) == [1, 2]
-    assert merger.best_effort([sent(1), sent(2), sent(3)], 0.0) == [] and merger.holds
-    assert merger.overdue(HOLD / 2) == []
+    assert merger.best_effort([sent(1), sent(2), sent(3)], 5.0) == [] and merger.holds
+    assert merger.overdue(5 + HOLD / 2) == []
     assert numbers(merger.reliable([sent(3)])) == [3] and not merger.holds
-    assert merger.overdue(1.0) == []
+    assert merger.overdue(6.0) == []
 
 
 def test_who_sends_by_best_effort_alone_is_waited_for_once():
     merger = MessageMerger()
-    assert merger.best_effort([sent(1)], 0.0) == []
-    (late,) = merger.overdue(2 * HOLD)
+    assert merger.best_effort([sent(1)], 5.0) == []
+    (late,) = merger.overdue(5 + 2 * HOLD)
     assert late.number == 1 and late.waited == pytest.approx(2 * HOLD)
-    assert numbers(merger.best_effort([sent(2), sent(3)], 0.2)) == [2, 3]
+    assert numbers(merger.best_effort([sent(2), sent(3)], 5.2)) == [2, 3]
     # ... until the subscription is opened again.
     merger.forget_senders()
-    assert merger.best_effort([sent(4)], 0.3) == []
+    assert merger.best_effort([sent(4)], 5.3) == []
+
+
+def test_who_comes_reliably_in_time_again_is_waited_for_again():
+    merger = MessageMerger()
+    merger.best_effort([sent(1)], 0.0)
+    assert numbers(merger.overdue(1.0)) == [1]
+    assert numbers(merger.reliable([sent(2)])) == [2]
+    assert merger.best_effort([sent(2), sent(3)], 1.0) == [] and merger.holds
+    assert numbers(merger.reliable([sent(3)])) == [3]
+
+
+@pytest.mark.parametrize("behind, given", [(29.0, False), (31.0, True)])
+def test_what_is_half_a_minute_late_is_of_a_clock_that_was_set_back(behind, given):
+    merger = MessageMerger()
+    merger.best_effort([sent(2000)], 0.0)
+    merger.overdue(1.0)
+    assert bool(merger.reliable([sent(1, at=2000 - 50 * behind)])) == given
+
+
+def test_an_utterance_that_goes_on_is_not_forgotten_for_newer_ones():
+    merger = MessageMerger()
+    for number in range(1, 3 * MAX_NAMES, 3):
+        for k, name in enumerate(("long", f"u{number}")):
+            merger.best_effort([sent(number + k, utterance=name)], float(number))
+        merger.overdue(number + 2 * HOLD)
+    assert merger.reliable([sent(10**4, "long", at=1)]) == []  # what follows it was given
 
 
 def test_what_comes_reliably_too_late_is_left_out():
@@ -64,11 +90,11 @@ def test_hours_of_utterances_are_forgotten():
 def test_days_of_utterances_and_of_senders_take_no_memory():
     """A best-effort sender is started again after every utterance."""
     merger, given = MessageMerger(), 0
-    for k in range(2000):
+    for k in range(MAX_KEYS):
         for number in (1, 2):
             now = k + number / 10
             given += len(merger.best_effort([sent(number, f"u{k}", at=50 * k + number)], now))
             given += len(merger.overdue(now + 2 * HOLD))
-    assert given == 4000
+    assert given == 2 * MAX_KEYS
     kept = [value for value in vars(merger).values() if hasattr(value, "__len__")]
-    assert sum(map(len, kept)) < 4000 + 1000  # the keys of the last messages, and little more
+    assert sum(map(len, kept)) < MAX_KEYS + 1000  # of the last messages, and little more

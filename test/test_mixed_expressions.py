@@ -3,7 +3,7 @@
 
 import pytest
 
-from realtalk_ros.playout.mixed_expressions import MixedExpressions
+from realtalk_ros.playout.mixed_expressions import RETURNS, WITHIN, MixedExpressions
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,10 @@ def test_expressions_of_two_nodes_at_once_are_told_from_those_of_one(said, mixed
         detector = MixedExpressions()
         found = [detector.update(name, k * apart) for k, name in enumerate(said)]
         assert any(found) == (mixed and apart < 1.0)
+
+
+@pytest.mark.parametrize("seconds, mixed", [(WITHIN - 0.1, True), (WITHIN + 0.1, False)])
+def test_two_nodes_are_found_when_they_have_returned_often_within_a_while(seconds, mixed):
+    detector, apart = MixedExpressions(), seconds / (RETURNS - 1)
+    found = [detector.update("ab"[k % 2], k * apart) for k in range(2 + RETURNS)]
+    assert found == [*[False] * (1 + RETURNS), mixed]

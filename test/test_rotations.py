@@ -54,6 +54,12 @@ def test_forward_is_where_the_matrix_turns_z():
     )
 
 
+def test_a_matrix_keeps_lengths():
+    matrix = rotation_matrix(0.2, -0.3, 0.4)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-6)
+    np.testing.assert_array_equal(rotation_matrix(), np.eye(3))
+
+
 def test_a_picture_is_warped_so(way):
     """A dot at the brows and one at the nose."""
     rotation, part, direction = way
