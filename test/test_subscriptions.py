@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Audio that comes reliably and by best effort, without ROS's middleware."""
 
+from collections import deque
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -16,10 +17,14 @@ if not KNOWN:
 
 
 class Handle(nullcontext):
-    """Of a subscription in which nothing waits."""
+    """Of a subscription, with the messages that wait in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = deque()
 
     def take_message(self, *_):
-        return None
+        return self.waiting.popleft() if self.waiting else None
 
 
 class Node:
@@ -27,10 +32,16 @@ class Node:
 
     def __init__(self):
         self.arrivals, self.checks = [], []  # callbacks: of messages, of timers
+        self.events, self.open = [], []  # callbacks of QoS events; subscriptions
 
-    def create_subscription(self, kind, topic, callback, qos, **_):
+    def create_subscription(self, kind, topic, callback, qos, event_callbacks=None, **_):
         self.arrivals.append(callback)
-        return SimpleNamespace(handle=Handle(), msg_type=kind)
+        self.events.append(event_callbacks)
+        self.open.append(SimpleNamespace(handle=Handle(), msg_type=kind))
+        return self.open[-1]
+
+    def destroy_subscription(self, subscription):
+        self.open.remove(subscription)
 
     def create_timer(self, period, callback, clock):
         self.checks.append(callback)
@@ -81,3 +92,70 @@ def test_a_clock_that_is_set_while_a_message_is_under_way_makes_no_later_one_see
         node.arrivals[0](SimpleNamespace(), {"source_timestamp": int(sent * 1e9)})
         steady, clock, senders_clock = steady + 0.1, clock + 0.1, senders_clock + 0.1
     assert max(waited) < 1e-3
+
+
+def test_all_that_waits_is_given_at_once_in_its_order():
+    node, given = Node(), []
+    subscriptions.BatchedSubscription(
+        node, SimpleNamespace, "audio", lambda got: given.append([r.number for r in got]), qos=None
+    )
+    messages = [
+        (SimpleNamespace(), {"source_timestamp": 10**18, "publication_sequence_number": number})
+        for number in range(subscriptions.MAX_BATCH + 3)
+    ]
+    node.open[0].handle.waiting.extend(messages[1:])
+    node.arrivals[0](*messages[0])
+    assert given == [list(range(subscriptions.MAX_BATCH))]
+    node.arrivals[0](*node.open[0].handle.waiting.popleft())
+    assert sum(map(len, given)) == len(messages)
+
+
+def waits(monkeypatch, transits, apart=0.1):
+    """How long messages seem to have waited that were under way for `transits`, s, by two clocks,
+    and came every `apart` s."""
+    now, waited = 2000.0, []
+    monkeypatch.setattr(subscriptions, "time", SimpleNamespace(
+        monotonic=lambda: now, time_ns=lambda: int(now * 1e9)))  # fmt: skip
+    node = Node()
+    subscriptions.BatchedSubscription(
+        node, SimpleNamespace, "audio", lambda got: waited.extend(r.waited for r in got), qos=None
+    )
+    for transit in transits:
+        node.arrivals[0](SimpleNamespace(), {"source_timestamp": int((now - transit) * 1e9)})
+        now += apart
+    return waited
+
+
+@pytest.mark.parametrize("behind", [-5.0, 0.0, 5.0])
+def test_a_message_has_waited_by_what_it_was_longer_under_way_than_others(monkeypatch, behind):
+    transits = [behind + (0.5 if k == 7 else 0.002) for k in range(20)]
+    wanted = [0.498 if k == 7 else 0.0 for k in range(20)]
+    assert waits(monkeypatch, transits) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_clocks_that_drift_apart_make_no_message_seem_to_have_waited(monkeypatch):
+    drift = 1e-3  # s a second
+    waited = waits(monkeypatch, [drift * k / 10 for k in range(1000)])
+    assert max(waited) == pytest.approx(drift * subscriptions.TRANSIT_WINDOW, rel=0.05)
+
+
+def test_the_best_effort_subscription_closes_after_a_stall_unless_somebody_sends_so(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(subscriptions, "time", SimpleNamespace(
+        monotonic=lambda: now, time_ns=lambda: int(now * 1e9)))  # fmt: skip
+    node = Node()
+    subscriptions.AudioSubscription(node, SimpleNamespace, "audio", lambda got: None)
+
+    def is_open_after(seconds):
+        nonlocal now
+        for _ in range(round(seconds / subscriptions.CHECK_EVERY)):
+            now += subscriptions.CHECK_EVERY
+            node.checks[0]()
+        return len(node.open) == 2
+
+    assert not is_open_after(1.0)
+    now += subscriptions.STALL  # and the time between two checks
+    assert is_open_after(subscriptions.REOPENED - 0.5) and not is_open_after(1.0)
+    node.events[0].incompatible_qos(None)
+    now += 1.0  # a stall changes nothing then
+    assert is_open_after(2 * subscriptions.REOPENED)
