@@ -7,6 +7,7 @@ import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import (
+    EYE_CORNERS,
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
     MOUTH_LEFT,
@@ -21,6 +22,8 @@ WIDTH = _FACE.expressions[:, MOUTH_LEFT, 0] - _FACE.expressions[:, MOUTH_RIGHT, 
 REST_WIDTH = float(_FACE.mean[MOUTH_LEFT, 0] - _FACE.mean[MOUTH_RIGHT, 0])
 REST_GAP = float(_FACE.mean[INNER_UPPER_LIP, 1] - _FACE.mean[INNER_LOWER_LIP, 1])
 
+EYES_CM = float(np.subtract(*_FACE.mean[EYE_CORNERS[::-1], 0]))  # cm between the outer corners
+
 # What opens the lips, and the share of the gap that each takes: as the articulation table has it
 # for open vowels.
 OPENING = {
@@ -34,3 +37,8 @@ OPENING_STEP = np.array(list(OPENING.values()), np.float32) / GAP[OPENING_WEIGHT
 def gap_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (..., 52) -> cm between the lips (...), 0 where they meet or press."""
     return np.maximum(np.asarray(weights @ GAP) + REST_GAP, 0)
+
+
+def aperture_of(weights: np.ndarray) -> np.ndarray:
+    """ARKit weights (..., 52) -> that gap over the distance of the outer corners of the eyes."""
+    return np.asarray(gap_of(weights) / EYES_CM)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from realtalk_ros.expression import preparation
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import gap_of
 from realtalk_ros.training.videos import before_speech
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 RATE = 50
 

@@ -20,6 +20,8 @@ from realtalk_ros.enroll.mediapipe_points import NOSE_TIP, POINTS
 from realtalk_ros.enroll.one_person import SeenFaces, check_one_person
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.predicted_expression import PredictedExpression
+from realtalk_ros.face_model import lips
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.videos import (
     build,
@@ -28,7 +30,6 @@ from realtalk_ros.training.videos import (
     tracked_videos,
     video_files,
 )
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 COUNT = 80  # frames
 LENGTH = 4.0  # of an identity; those of photographs have it
@@ -291,7 +292,7 @@ def moving(known_track):
         steps = np.arange(len(predicted.weights)) / 50
         gap, width = (
             np.interp(track.time, steps, curve(predicted.weights))
-            for curve in (talking_metrics.aperture_of, talking_metrics.width_of)
+            for curve in (lips.aperture_of, talking_metrics.width_of)
         )
         return replace(track, aperture=gap, width=width)
 

@@ -13,13 +13,13 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.cli import main  # noqa: E402
 from realtalk_ros.contracts import EIGHT_BIT_FILE, STEP_FILE, STEP_FILES  # noqa: E402
 from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402
+from realtalk_ros.expression.predicted_expression import PredictedExpression  # noqa: E402
 from realtalk_ros.face_model import lips  # noqa: E402
 from realtalk_ros.training.expression import (  # noqa: E402
     checkpoint,
     sound_predictor,
 )
 from realtalk_ros.training.expression.export import export_look_ahead  # noqa: E402
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.enroll import face_tracks, video_reader
 from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.output.mp4_writer import VideoWriter
@@ -30,12 +31,10 @@ IDENTITY = np.zeros(100, np.float32)
 def speech():
     pcm, rate = read_audio(SAMPLE_CLIP)
     pcm = pcm[: 7 * rate]
-    return pcm, rate, lip_sync_check.PredictedExpression.of(pcm, rate)
+    return pcm, rate, PredictedExpression.of(pcm, rate)
 
 
-def network_movement(
-    predicted: lip_sync_check.PredictedExpression, count: int, late: float = 0.0
-) -> np.ndarray:
+def network_movement(predicted: PredictedExpression, count: int, late: float = 0.0) -> np.ndarray:
     """(count, 52): the network's own movement, `late` seconds after the audio."""
     time = np.arange(count) / FPS - late
     steps = np.arange(len(predicted.weights)) / 50

@@ -37,12 +37,13 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError, one_line, reason
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.common.group_layout import write_shard
 from realtalk_ros.training.common.json_lines import appended, read_rows
 from realtalk_ros.training.videos import training_groups
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
+from realtalk_ros.training.videos.lip_sync_check import stretches_in_sync
 from realtalk_ros.training.videos.track_spans import MIN_SPAN, FrameStatistics, VideoTracker, spans
 from realtalk_ros.training.videos.video_files import (
     TRACKS,

@@ -27,11 +27,11 @@ from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError, one_line
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.known_words import Aligner, words_of_video
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
 from realtalk_ros.training.videos.video_files import find_videos

@@ -10,6 +10,7 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import lips
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 
@@ -68,7 +69,7 @@ class FilmedPerson:
             seen = track.confidence > 0
             time = track.time[seen] + lag - usual
             gap, wide = (
-                np.interp(steps, time, talking_metrics.EYES_CM * (values[seen] - zero))
+                np.interp(steps, time, lips.EYES_CM * (values[seen] - zero))
                 for values, zero in ((track.aperture, shut), (track.width, rest))
             )
             rows.append(np.column_stack([np.maximum(gap, 0), wide]))

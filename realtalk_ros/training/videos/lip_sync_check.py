@@ -10,18 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.audio import log_mel
-from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression import preparation
-from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import INNER_LIP_PAIRS
 from realtalk_ros.training.expression.metrics import correlation, peak_position
@@ -34,58 +29,12 @@ MIN_SPEECH = 1.0  # s of speech, without which a stretch cannot be judged
 
 
 @dataclass(frozen=True)
-class PredictedExpression:
-    """Audio, and the expression that the network predicts from it: n steps of 20 ms from 0 s on."""
-
-    mel: np.ndarray  # (2 n, 80) float32
-    weights: np.ndarray  # (n, 52)
-    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
-    speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
-
-    @property
-    def prepared(self) -> np.ndarray:
-        """The weights (n, 52) with the lips parted before speech."""
-        return preparation.prepared(self.weights, self.speech)
-
-    @classmethod
-    def of(
-        cls,
-        pcm: np.ndarray,
-        rate: int,
-        model: ExpressionModel | None = None,
-        prior: Prior | None = None,
-    ) -> PredictedExpression:
-        """pcm: mono float32 samples; model: the installed one by default; prior: of a person."""
-        model = model or _model()
-        front_end = log_mel.AudioFrontEnd(rate)
-        stream = model.stream(model.prior() if prior is None else prior)
-        mel = np.concatenate([front_end.push(pcm), front_end.flush()])
-        parts = [stream.push(mel), stream.flush()]
-        count = len(mel) // MEL_STEP
-        weights, rotation, speech = (
-            np.concatenate([getattr(part, name) for part in parts])[:count]
-            for name in ("weights", "rotation", "speech")
-        )
-        return cls(mel[: count * MEL_STEP], weights, rotation, speech)
-
-    @classmethod
-    def read(cls, path: Path, model: ExpressionModel | None = None) -> PredictedExpression:
-        """Of a media file. Raises AudioError."""
-        return cls.of(*read_audio(path), model)
-
-
-@dataclass(frozen=True)
 class LipSync:
     """How well a tracked mouth follows its audio, at the best offset."""
 
     offset: float  # s by which the mouth comes after the audio
     correlation: float
     stretch_correlations: list[float | None]  # None: too little speech in it
-
-
-@lru_cache(maxsize=1)
-def _model() -> ExpressionModel:
-    return ExpressionModel()
 
 
 def lip_opening(weights: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.common.facekit import FaceKit
@@ -40,7 +41,6 @@ from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.view import View
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 FPS = 25
 SIZE, CROP = make_avatar.SIZE, make_avatar.CROP

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
-from realtalk_ros.face_model import landmarks, lips
-from realtalk_ros.face_model.landmarks import EYE_CORNERS
+from realtalk_ros.face_model import lips
 from realtalk_ros.training.expression.coarticulation import loudness
 from realtalk_ros.training.expression.metrics import correlation, runs
 from realtalk_ros.training.speech_data import phones as ph
@@ -31,9 +30,6 @@ SPEECH_LEVEL = 0.5  # of the range of loudness, over which there is sound
 QUIET_MARGIN = 0.3  # s from any sound, beyond which there is silence
 SEARCH = 0.6  # s before and after the first sound in which its opening is looked for
 LOW, HIGH = 5, 95  # percentiles: the range of a curve
-
-_FACE = landmarks.load()
-EYES_CM = float(np.subtract(*_FACE.mean[EYE_CORNERS[::-1], 0]))  # cm between the outer corners
 
 # Sounds that look alike, by phone. What is not in it, is in no class.
 SOUND_CLASSES: dict[str, frozenset[str]] = {
@@ -79,14 +75,9 @@ class PhoneRow(NamedTuple):
     made_width: float
 
 
-def aperture_of(weights: np.ndarray) -> np.ndarray:
-    """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray(lips.gap_of(weights) / EYES_CM)
-
-
 def width_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray((weights @ lips.WIDTH + lips.REST_WIDTH) / EYES_CM)
+    return np.asarray((weights @ lips.WIDTH + lips.REST_WIDTH) / lips.EYES_CM)
 
 
 def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | None:
@@ -102,7 +93,7 @@ def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | 
         time=track.time[good],
         real=np.stack([track.aperture, track.width])[:, good],
         steps=steps,
-        made=np.stack([aperture_of(weights), width_of(weights)]),
+        made=np.stack([lips.aperture_of(weights), width_of(weights)]),
         loudness=loudness(mel),
     )
 

@@ -47,6 +47,7 @@ from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import EYE_CORNERS
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -56,7 +57,6 @@ from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.image_metrics import ssim_map
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.videos import mouth_track, talking_metrics
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 # Of MediaPipe's mesh: bridge of the nose, corners of the eyes.
 STILL = [168, 6, 197, 195, 33, 133, 362, 263]

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.errors import RealTalkError, one_line
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.filmed_people import LAGS
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
 from realtalk_ros.training.videos.video_files import person_of, track_path
 
