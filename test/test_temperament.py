@@ -145,6 +145,17 @@ def test_brows_and_cheeks_take_part_in_speech_and_the_mouth_is_left_alone():
     assert (usual[:, others] == lively[:, others]).all()
 
 
+def test_the_mouth_of_speech_opens_as_far_as_its_owners_and_shut_lips_stay_shut():
+    said, _ = speech()
+    usual, wide = (pose(face_of(mouth_motion=m), said)[0] for m in (1.0, 1.3))
+    np.testing.assert_allclose(wide[:, MOUTH], 1.3 * usual[:, MOUTH], atol=1e-6)
+    np.testing.assert_allclose(lips.gap_of(wide), 1.3 * lips.gap_of(usual), atol=0.03)  # cm
+    shut = lips.gap_of(usual) < 0.001
+    assert shut.sum() > 50 and lips.gap_of(wide)[shut].max() < 0.001
+    others = np.setdiff1d(np.arange(52), MOUTH)
+    assert (usual[:, others] == wide[:, others]).all()
+
+
 def test_a_silent_face_keeps_still():
     said, _ = speech()
     face = face_of(**LIVELY)

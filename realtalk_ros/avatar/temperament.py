@@ -46,6 +46,9 @@ class Temperament:
     head_tempo: float = _number(
         1.0, 0.2, 3.0, "How fast the head's slow motion is that does not follow the words, a factor"
     )
+    mouth_motion: float = _number(
+        1.0, 0.5, 2.0, "How far the mouth moves in speech, a factor; shut lips stay shut"
+    )
     brow_motion: float = _number(
         1.0, 0.0, 4.0, "How far the brows rise with accents of speech, a factor"
     )

@@ -46,6 +46,7 @@ _RESTING_SMILE = 0.25  # weight from which on a smile at rest is a broad one
 _STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = arkit.indices("browInnerUp", "browOuterUp")
 _CHEEKS = arkit.indices("cheekSquint")
+_MOUTH = list(arkit.MOUTH)
 # What lifts the cheek of its side in speech.
 _LIFTS = np.array([arkit.indices(f"mouth{name}") for name in ("UpperUp", "Smile", "Stretch")])
 # A face that listens raises its brows (weight), nods (rad), tilts its head and smiles a little, the
@@ -204,6 +205,7 @@ class Face:
         """What speech does, ARKit weights (52,), as this face does it."""
         temperament = self.renderer.avatar.temperament
         spoken = weights * np.float32(self.expression_gain)
+        spoken[_MOUTH] *= np.float32(temperament.mouth_motion)
         spoken[_BROWS] *= np.float32(temperament.brow_motion)
         lift = np.float32(self.expression_gain * temperament.cheek_motion)
         spoken[_CHEEKS] += lift * self._lifted

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import as_argument
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
-from realtalk_ros.enroll import face_detector, fit, framing, native_output
+from realtalk_ros.enroll import face_detector, fit, framing, mouth_motion, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, exists, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
@@ -46,6 +47,8 @@ from realtalk_ros.enroll.same_person import from_two_pictures
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError, one_line
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.paths import check_file, is_folder
@@ -223,7 +226,8 @@ def from_video(
     pixels. Raises RealTalkError."""
     if path.stat().st_size > MAX_SOURCE:
         raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
-    if not open_video(path).has_sound and not silent:
+    has_sound = open_video(path).has_sound
+    if not has_sound and not silent:
         raise RealTalkError(
             f"{path} has no sound, so its lips cannot be checked against speech: give the original "
             "with its sound, or --silent to take it as it is"
@@ -249,6 +253,7 @@ def from_video(
         shape = resting_landmarks(identity, resting)
         landmarks = framing.landmarks_in_frame(portrait, shape)[None]
         layout, region = portrait.layout, region_of(portrait, identity)
+    expressions = video.own_expressions()
     return Enrolment(
         identity=video.track.identity,
         templates=templates,
@@ -257,11 +262,22 @@ def from_video(
         references=references,
         reference_weights=weights,
         reference_landmarks=reference_landmarks,
-        expressions=video.own_expressions(),
+        expressions=expressions,
         region=region,
         notes=notes + too_coarse(layout, size),
         resting_weights=resting,
+        mouth_motion=own_mouth_motion(video, expressions) if has_sound else None,
     )
+
+
+def own_mouth_motion(video: TrackedVideo, expressions: np.ndarray | None) -> float | None:
+    """How far the person opens the mouth, beside what the network makes of the voice with what an
+    avatar tells it of the person; None where that cannot be said. Raises AudioError."""
+    pcm, rate = read_audio(video.path)
+    model = ExpressionModel()
+    prior = model.prior(video.track.identity, expressions)
+    heard = PredictedExpression.of(pcm[: round(MAX_SECONDS * rate)], rate, model, prior)
+    return mouth_motion.of_track(video.track, heard)
 
 
 def look_at(video: TrackedVideo, landmarker: Path | None) -> list[str]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A photo or a video of somebody becomes an avatar: tracking and fitting a face.
 
-avatars     photo_to_avatar, video_to_avatar; avatar_writer: their folders
+avatars     photo_to_avatar, video_to_avatar; avatar_writer: their folders;
+            mouth_motion: how far somebody in a video opens the mouth
 pictures    video_reader, interlaced_film, film_colours; photo_colours, srgb
 checks      photo_checks, appearance_checks: of a photograph; one_person: of a video;
             same_person: of two photographs; face_embedding: how alike two faces are

@@ -39,6 +39,7 @@ class Enrolment:
     notes: list[str]  # one line each, for the user
     resting_weights: np.ndarray  # (52,)
     parted_weights: np.ndarray | None = None  # (52,), None: the lips rest shut
+    mouth_motion: float | None = None  # of a video with speech: avatar/temperament.py
 
 
 def write_folder(
@@ -65,6 +66,7 @@ def write_folder(
             **({"smile": _named(smile)} if smile else {}),
             "digital_source_type": provenance.LIKENESS,
             "tool": f"realtalk_ros {__version__}",
+            **_temperament(made),
             **_write_files(part, made),
         }
         text = yaml.safe_dump(meta, sort_keys=False, width=100, allow_unicode=True)
@@ -93,6 +95,12 @@ def temporary_avatar(made: Enrolment, source: Path) -> Avatar:
 
 def _named(path: Path) -> dict[str, str]:
     return {"name": path.name, "sha256": checksums.sha256(path)}
+
+
+def _temperament(made: Enrolment) -> dict[str, dict[str, float]]:
+    if made.mouth_motion is None:
+        return {}
+    return {"temperament": {"mouth_motion": round(made.mouth_motion, 2)}}
 
 
 def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:

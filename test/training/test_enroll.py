@@ -18,15 +18,18 @@ import pytest
 import yaml
 from enroll_command import arguments, refused
 
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
 from realtalk_ros.commands import enroll
 from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.arkit import weights
-from realtalk_ros.face_model.lips import GAP
+from realtalk_ros.face_model.lips import GAP, aperture_of
 from realtalk_ros.output import contact_sheet, live_link
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
@@ -659,6 +662,37 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert opened[jaws.argmax()] > 100 > opened[jaws.argmin()]
     assert avatar.reference_expressions.shape == (50, 52)
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
+
+
+def test_a_video_with_speech_says_how_far_its_mouth_opens(clip, tmp_path, monkeypatch):
+    """Half as far as the network, with the sound 0.1 s late; without sound nothing is said."""
+    pcm, rate = read_audio(SAMPLE_CLIP)
+    pcm = pcm[: 4 * rate]
+    heard, given, prior = PredictedExpression.of(pcm, rate), [], ExpressionModel.prior
+    opening = np.interp(clip.track_.time + 0.1, np.arange(len(heard.prepared)) / 50,
+                        aperture_of(heard.prepared))  # fmt: skip
+    marks = clip.track_.landmarks
+    eyes = np.linalg.norm(np.subtract(*marks[0, landmarks.EYE_CORNERS]))
+    marks[:, landmarks.INNER_LOWER_LIP] = marks[:, landmarks.INNER_UPPER_LIP]
+    marks[:, landmarks.INNER_LOWER_LIP, 1] += 0.5 * eyes * opening
+    with VideoWriter(tmp_path / "voice.mp4", 25, (512, 512), rate) as film:
+        for _, image in Clip(tmp_path / "clip.mp4").frames():
+            film.write(image)
+        film.write_audio(pcm)
+
+    def remembered(self, *known):
+        given.append(known)
+        return prior(self, *known)
+
+    monkeypatch.setattr(ExpressionModel, "prior", remembered)
+    assert main(arguments(tmp_path, what="--video", source="voice.mp4")) == 0
+    avatar = Avatar.load(tmp_path / "ann")
+    assert avatar.temperament.mouth_motion == pytest.approx(0.6, abs=0.1)
+    ((identity, window),) = given  # as the network will know this person
+    assert (identity == avatar.identity).all() and (window == avatar.reference_expressions).all()
+    assert main(arguments(tmp_path, "--silent", "--name", "silent", what="--video",
+                          source="clip.mp4")) == 0  # fmt: skip
+    assert Avatar.load(tmp_path / "silent").temperament.mouth_motion == 1
 
 
 def test_a_film_of_a_pout_has_no_resting_second(clip, tmp_path):

@@ -19,6 +19,7 @@ from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.mediapipe_points import POINTS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.expression import video_dataset
@@ -37,7 +38,6 @@ from realtalk_ros.training.videos import (
     talking_metrics,
     tracked_videos,
 )
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 FPS, SIZE, EYES = 25, 64, 100.0  # frames/s, pixels of a video, of the made-up face's eyes
 SECONDS = 6
@@ -55,7 +55,7 @@ def mouth_of(predicted, late=0.0):
     time = np.arange(SECONDS * FPS) / FPS - late
     steps = np.arange(len(predicted.weights)) / 50
     curves = (
-        talking_metrics.aperture_of(predicted.weights),
+        lips.aperture_of(predicted.weights),
         talking_metrics.width_of(predicted.weights),
     )
     return np.stack([np.interp(time, steps, curve) for curve in curves])
@@ -166,7 +166,7 @@ def test_lips_that_part_before_speech_agree_unless_it_is_live(film, speech, tmp_
 
 
 def test_what_it_is_worth_to_know_the_person(film, speech, tmp_path, capsys, monkeypatch):
-    """Whose lips part twice as far as the network's: only a window of them can say so."""
+    """Whose lips part twice as far as the network's: only a film of them can say so."""
     pytest.importorskip("torch")
     from realtalk_ros.training.videos import own_motion, talking_picture
 
@@ -186,8 +186,9 @@ def test_what_it_is_worth_to_know_the_person(film, speech, tmp_path, capsys, mon
 
     monkeypatch.setattr(ExpressionModel, "prior", remembered)
     report = evaluated(folder, tmp_path, capsys, "--own-motion")
-    assert list(report["known"]) == ["nothing", "identity", "window", "both"]
-    assert report["known"]["nothing"]["range"] == pytest.approx(0.5, abs=0.05)
+    assert list(report["known"]) == ["nothing", "identity", "window", "both", "mouth motion"]
+    ranges = [report["known"][name]["range"] for name in ("nothing", "mouth motion")]
+    assert ranges == pytest.approx([0.5, 0.5 * 2**0.75], rel=0.1)
     assert all(row["people"] == 1 and row["distance"] > 0 for row in report["known"].values())
     (nothing, identity, window, both) = given[-4:]
     assert nothing == (None, None) and identity[0] is avatar.identity is both[0]
@@ -473,7 +474,7 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     spoken = mouth_targets.activity(video.speech) > 0.99
     time = np.arange(len(video.weights)) / 50
     wanted = np.interp(time, np.arange(len(curves[0])) / FPS, curves[0] - curves[0].min())
-    wanted = mouth_targets.nearly_met(talking_metrics.EYES_CM * wanted)
+    wanted = mouth_targets.nearly_met(lips.EYES_CM * wanted)
     gap = lips.gap_of(video.weights)
     np.testing.assert_allclose(gap[spoken], wanted[spoken], atol=0.03)
     # A window of her own movement may be given, but not her identity, which nobody knows.

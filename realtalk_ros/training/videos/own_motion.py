@@ -5,7 +5,8 @@ The RealTalk paper (arXiv 2406.18284) gives its network a person's 3D face shape
 the expressions that this person made before. Here both are taken from the first half of a video:
 the identity from the first frame that enrolment accepts, the window from the 2 s with most speech,
 as mouth_targets.py puts the tracked mouth into weights. The network then speaks the second half
-four times, and each time is measured there.
+with each, and each time is measured there. Without both, once more, the mouth moves as much farther
+as the first half says (enroll/mouth_motion.py).
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ import numpy as np
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.mouth_motion import mouth_motion
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, reference_window
 from realtalk_ros.training.videos import mouth_targets, talking_metrics
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
-from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.talking_picture import first_accepted, seen_frames
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
 from realtalk_ros.training.videos.video_files import find_videos
 
+MOUTH_MOTION = "mouth motion"
 # What the network knows of the person: its name, and whether it is given identity and window.
 KNOWN = {
     "nothing": (False, False), "identity": (True, False), "window": (False, True),
-    "both": (True, True),
+    "both": (True, True), MOUTH_MOTION: (False, False),
 }  # fmt: skip
 COLUMNS = {
     "people": ("people", "6.0f"), "aperture_r": ("aperture", "8.2f"), "width_r": ("width", "5.2f"),
@@ -69,12 +72,15 @@ def measure(
         raise RealTalkError(f"less than {2 * SHORTEST:g} s: no window of the person's own motion")
     with FaceDetector(landmarker, video=True) as detector:
         _, avatar = first_accepted(path, seen_frames(path, detector), landmarker)
-    window = window_of(between(track, 0, half), unknown)
+    first = between(track, 0, half)
+    window, seen = window_of(first, unknown), first.part(first.confidence > 0)
+    own = mouth_motion(seen.time, seen.aperture, unknown)
     later, rows = between(track, half, np.inf), {}
     for name, (knows_identity, knows_window) in KNOWN.items():
         known = avatar.identity if knows_identity else None, window if knows_window else None
         predicted = speaker(*known) if any(KNOWN[name]) else unknown
-        one = talking_metrics.curves(later, predicted.prepared, predicted.mel)
+        farther = own if name == MOUTH_MOTION and own is not None else 1.0
+        one = talking_metrics.curves(later, farther * predicted.prepared, predicted.mel)
         if one is None:
             raise RealTalkError("one face, facing the camera, is not seen for a second")
         apart = float(np.abs(one.made_at()[0] - one.real[0]).mean())

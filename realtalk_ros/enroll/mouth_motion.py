@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far somebody opens the mouth in speech, beside what the expression network makes of the same
+sound.
+
+People differ by a factor of 0.75 to 1.3, and neither their voice nor their face says it. But some
+seconds of them do: of ten speakers of GRID (docs/talking.md) three sentences told how far they open
+their mouth in others, give or take 8 %, where the network alone is off by 16 %.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.contracts import EXPRESSION_RATE
+from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.expression.predicted_expression import PredictedExpression
+from realtalk_ros.face_model import lips
+from realtalk_ros.face_model.landmarks import EYE_CORNERS, INNER_LOWER_LIP, INNER_UPPER_LIP
+
+LOW, HIGH = 5, 95  # percentiles: the range of an opening
+# Of the logarithm of what is measured: with a sentence or two more would be chance, with three and
+# more 0.75 and 1 are as near.
+BELIEVED = 0.75
+LEAST, MOST = 0.6, 1.6  # beyond, something else is wrong, such as the tracking
+MIN_SECONDS = 2.0  # of speech in which the mouth is seen
+MIN_CORRELATION = 0.3  # of both openings at the best lag, without which the voice is another's
+MAX_LAG = 0.4  # s by which the sound may be early or late
+MAX_YAW = np.radians(20)  # beyond, the distance of the eyes is no measure
+
+
+def of_track(track: Track, predicted: PredictedExpression) -> float | None:
+    """`mouth_motion` of a video of one face, of which the network `predicted` the expression."""
+    seen = (track.faces == 1) & (np.abs(track.rotation[:, 1]) < MAX_YAW)
+    points = track.landmarks[seen]
+    gap = np.linalg.norm(points[:, INNER_UPPER_LIP] - points[:, INNER_LOWER_LIP], axis=-1)
+    eyes = np.linalg.norm(points[:, EYE_CORNERS[0]] - points[:, EYE_CORNERS[1]], axis=-1)
+    return mouth_motion(track.time[seen], gap / np.maximum(eyes, 1e-6), predicted)
+
+
+def mouth_motion(
+    time: np.ndarray, aperture: np.ndarray, predicted: PredictedExpression
+) -> float | None:
+    """The factor of the predicted mouth's weights with which it opens as far as the real one: the
+    gap between the inner lips over the distance of the outer corners of the eyes, `aperture` (N,)
+    at `time` (N,) s. None where too little speech is seen, or the mouth does not follow it."""
+    spoken = np.flatnonzero(predicted.speech > 0.5) / EXPRESSION_RATE
+    if not len(spoken):
+        return None
+    within = (time >= spoken[0]) & (time <= spoken[-1])
+    time, aperture = time[within], aperture[within]
+    speaks = np.interp(time, np.arange(len(predicted.speech)) / EXPRESSION_RATE, predicted.speech)
+    if len(time) < 2 or speaks.sum() * np.median(np.diff(time)) < MIN_SECONDS:
+        return None
+    opening = lips.aperture_of(predicted.prepared)
+    steps = np.arange(len(opening)) / EXPRESSION_RATE
+    made = np.interp(time, steps, opening)
+    ranges = [float(np.subtract(*np.percentile(x, (HIGH, LOW)))) for x in (aperture, made)]
+    if min(ranges) <= 0:
+        return None
+    lags = np.arange(-MAX_LAG, MAX_LAG + 0.001, 1 / EXPRESSION_RATE)
+    shifted = [np.interp(time + lag, steps, opening) for lag in lags]
+    if not max(np.corrcoef(aperture, one)[0, 1] for one in shifted) >= MIN_CORRELATION:
+        return None
+    return float(np.clip((ranges[0] / ranges[1]) ** BELIEVED, LEAST, MOST))
