@@ -316,6 +316,8 @@ def test_long_silence_is_written_with_the_images_and_in_pieces(tmp_path, monkeyp
         ("ro/a.mp4", "cannot be written to"),
         ("x" * 300, "too long"),
         ("pipe.mp4", "device or a pipe"),
+        ("a.avi", "ends in .mp4"),
+        ("a", "ends in .mp4"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_told_when_it_is_configured(

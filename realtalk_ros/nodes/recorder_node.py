@@ -23,7 +23,7 @@ from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.output.recording_session import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
 from realtalk_ros.stream_types import STAMP_TOLERANCE
-from realtalk_ros.whole_files import check_can_write
+from realtalk_ros.whole_files import check_can_write, check_video
 
 CHANNELS = {encoding: channels for channels, encoding in ENCODINGS.items()}
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -79,7 +79,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         self.steady_timer(0.1, self.watch)
 
     def setup(self) -> None:
-        check_can_write(self.out, "out")
+        check_video(self.out, "out")
         if self.stats:
             check_can_write(Path(self.stats), "stats", straight=True)
 
