@@ -2,6 +2,7 @@
 """Interrupts and turns, with the real nodes: what is shown and played before and after them."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -11,10 +12,11 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from rclpy.parameter import Parameter  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from realtalk_ros.face_model import arkit  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
-from ros_graph import FPS, promised, speech  # noqa: E402
+from ros_graph import FPS, SETTLE, promised, speech  # noqa: E402
 from stage import Stage  # noqa: E402
 
 DOMAIN = domain_of(__file__)
@@ -97,6 +99,25 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
         assert stage.renderer.playout.speaking is False
     print(f"mouth closed after {np.median(took) * 1e3:.0f} ms (median), {max(took) * 1e3:.0f} most")
     assert np.median(took) <= promised(0.15, 0.6)
+
+
+def test_nodes_that_stood_still_find_sound_and_interrupt_in_the_order_of_their_sending(stage):
+    """What was sent before the interrupt is not heard, the answer that was sent after it is."""
+    client, before, go_on = stage.client, stage.left_out(), threading.Event()
+    stage.executor.create_task(go_on.wait)
+    interrupt = client.node.create_client(Trigger, "interrupt")
+    client.wait(interrupt.service_is_ready, 10, "interrupt")
+    client.send(PCM[:16000], None, "begun-before", last=True)
+    answer = interrupt.call_async(Trigger.Request())
+    client.send(PCM[:16000], None, "answer", last=True)
+    client.spin(SETTLE)
+    go_on.set()
+    client.wait(answer.done, 10, "answer to the interrupt")
+    client.wait(lambda: any(m.last for _, m in stage.said("answer")), 10, "the end of the answer")
+    assert not stage.said("begun-before")
+    left_out = stage.left_out(before)
+    assert sum(len(m.data) for _, m in stage.said("answer")) == 32000 - left_out
+    assert left_out <= promised(0, 8000)
 
 
 @pytest.mark.parametrize("attempt", [1, 2])  # as where --reruns runs it again, on the same nodes

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.parameter import Parameter
-from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
@@ -23,6 +22,7 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
+from realtalk_ros.nodes.interrupt_service import InterruptService
 from realtalk_ros.nodes.message_content import seconds_of
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.scheduling import ChunkFinding, jitter_of
@@ -96,9 +96,7 @@ class ExpressionNode(FaceNode):
         self._expression = self.publisher(FaceExpression, "expression", qos.STREAM)
         self._speech = self.publisher(AudioChunk, "speech", qos.STREAM)
         self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_chunks)
-        self._interrupt = self.create_service(
-            Trigger, "interrupt", self.on_interrupt, qos_profile=qos.REQUEST
-        )
+        self._interrupts = InterruptService(self, lambda: self.interrupt(texts=True))
         self._shared_settings = SharedSettings(self)
         self._more_work = self.create_guard_condition(self.guarded(self.work))
         self.steady_timer(WORK_EVERY, self.work)
@@ -166,8 +164,11 @@ class ExpressionNode(FaceNode):
         if not self.ready:
             return
         now = self._now()
+        self._interrupts.take()
         for received in messages:
+            self._interrupts.answer(received.sent)
             self._take_chunk(received, now)
+        self._interrupts.answer()
         self.work()
 
     def _take_chunk(self, received: Received, now: float) -> None:
@@ -297,15 +298,6 @@ class ExpressionNode(FaceNode):
         self._publish_speech(Chunk(np.zeros(0, np.float32), SAMPLE_RATE, now, utterance, last=True))
 
     # Interrupts
-
-    def on_interrupt(
-        self, _request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        ended = self.interrupt(texts=True)
-        names = ", ".join(repr(name) for name in ended)
-        response.success = True
-        response.message = f"stopped {names}" if ended else "nothing was being said"
-        return response
 
     def interrupt(self, utterance: str = "", texts: bool = False) -> list[str]:
         """Drops everything not yet shown or played. Returns the utterances that this ended.
