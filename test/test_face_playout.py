@@ -22,9 +22,11 @@ BEGIN = 100.0  # s, when speech that is sent ahead is to be played
 class Simulation:
     """A sender in real time, and what becomes of its speech."""
 
-    def __init__(self, fps=FPS):
+    def __init__(self, fps=FPS, tick=1e-6):
+        """The clock moves every `tick` s."""
         self.now, self.fps = BEGIN - 1, fps
-        self.playout = FacePlayout(fps, lambda: self.now, lambda: 0.0)
+        clock = lambda: math.floor(self.now / tick + 1e-3) * tick  # noqa: E731
+        self.playout = FacePlayout(fps, clock, lambda: 0.0)
         self.shown, self.heard = [], []  # when, DueFrame; when, ScheduledChunk; of one utterance
 
     def step(self):
@@ -224,6 +226,15 @@ def test_no_sound_is_lost_where_the_playback_latency_falls_with_the_delay_and_is
     simulation.playout.set_playback_latency(0.5)
     pcm = simulation.talk(2.0, 1.0, [(-0.69, 0.3), (0.14, 0.1), (0.22, 1.0)])
     assert_whole(simulation, pcm)
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("tick", [0.025, 0.11, 0.15])
+def test_no_sound_is_lost_where_a_simulation_s_clock_moves_in_large_steps(tick, lead, monkeypatch):
+    simulation = Simulation(tick=tick)
+    steady = SimpleNamespace(monotonic=lambda: simulation.now)
+    monkeypatch.setattr(face_playout, "time", steady)
+    assert_whole(simulation, simulation.talk(2.0, lead))
 
 
 @pytest.mark.parametrize("jump", [-3.0, -0.6, 0.6, 3.0])

@@ -82,9 +82,10 @@ class AudioPlayout:
         if not self._confirmed and time >= self._segment - LEAD_IN:
             self._confirmed, self._confirmed_at = True, now
 
-    def take(self, time: float, now: float = math.inf) -> list[ScheduledChunk]:
+    def take(self, time: float, now: float = math.inf, step: float = 0.0) -> list[ScheduledChunk]:
         """What is to be handed out when `time` is played, at `now`: all of the slice that it lies
-        in, in one piece where it is continuous."""
+        in, in one piece where it is continuous. The clock has just moved by `step` s at once:
+        nobody could have asked for what was due before."""
         # At a low frame rate, the first expression is of a time long after the audio began.
         has_waited = now - self._confirmed_at < LATE
         until = _end_of_slice(time)
@@ -102,7 +103,7 @@ class AudioPlayout:
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
                 self._held.popleft()
-            late = len(chunk.pcm) and time - chunk.start > LATE
+            late = len(chunk.pcm) and time - chunk.start > LATE + step
             if late and not (has_waited and held.segment == self._segment):
                 self._skip_to = time
             if chunk.start < self._skip_to:

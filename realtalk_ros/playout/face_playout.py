@@ -22,6 +22,7 @@ from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
 MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
 MIN_CHANGE = 0.003  # s, the lead is not changed by less
+MAX_STEP = 0.25  # s by which a clock moves at once, at most, where no sound is late for that
 WAITING = 3  # expressions, more than of live speech
 
 
@@ -41,6 +42,7 @@ class FacePlayout:
         self._speaking = SpeakingState()
         self._clock, self._clock_jump = clock, clock_jump
         self._jump, self._jumped_at = 0.0, -math.inf  # s by which the clock was set, when (steady)
+        self._played_at = (math.inf, 0.0)  # audio, last: by the clock, by the steady one
         self._resets = ResetPairs()  # of the executor's thread alone
 
     def now(self) -> float:
@@ -153,12 +155,18 @@ class FacePlayout:
         """Has all played that is due. Returns after how many seconds there may be more. `play` is
         called under the lock: what is dropped meanwhile must not follow."""
         with self._lock:
-            time = self._audio_time()
-            due = self._audio.take(time, self._clock())
+            time, now = self._audio_time(), self._clock()
+            due = self._audio.take(time, now, self._clock_step(now))
             if not len(self._audio):
                 self.wake_audio.clear()
             play(due)
             return self._audio.until_next(time)
+
+    def _clock_step(self, now: float) -> float:
+        """By how much more the clock has moved than the time since audio was played last, s: one of
+        a simulation moves in steps."""
+        (clock, steady), self._played_at = self._played_at, (now, time.monotonic())
+        return min(MAX_STEP, max(0.0, now - clock - (self._played_at[1] - steady)))
 
     def drop_audio(self, then: Callable[[], object]) -> None:
         """Drops all audio. `then` is called under the lock, or a piece of it could follow."""
