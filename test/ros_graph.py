@@ -152,6 +152,7 @@ class Client:
         self._clients = {"interrupt": self.node.create_client(Trigger, "interrupt")}
 
     def close(self) -> None:
+        self.executor.shutdown()  # it holds what it waited for last
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 

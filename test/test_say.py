@@ -300,6 +300,7 @@ def test_a_goal_that_cannot_be_said_is_aborted_with_a_reason(client, text, voice
 def test_goals_are_answered_when_the_process_ends():
     process, client = start("say_node", DOMAIN + 1), Client(DOMAIN + 1, images=False)
     action = ActionClient(client.node, Say, "say")
+    client.node.create_subscription(AudioChunk, "audio", lambda _: None, 500)
     try:
         client.wait_ready("say_node")
         client.wait(action.server_is_ready, 10, "the action")
@@ -312,6 +313,36 @@ def test_goals_are_answered_when_the_process_ends():
         client.wait(result.done, 10, "result")
         assert result.result().result.message == "the node was stopped"
         assert process.wait(10) == 0
+    finally:
+        client.close()
+        stop(process)
+
+
+def test_a_text_that_nobody_hears_is_reported_and_the_next_one_is_said():
+    """No face runs at first."""
+    process, client = start("say_node", DOMAIN + 1), Client(DOMAIN + 1, images=False)
+    action = ActionClient(client.node, Say, "say")
+
+    def result_of(text):
+        goal = action.send_goal_async(Say.Goal(text=text))
+        client.wait(goal.done, 10, "answer to the goal")
+        result = goal.result().get_result_async()
+        client.wait(result.done, 20, "result")
+        return result.result().status, result.result().result
+
+    try:
+        client.wait_ready("say_node")
+        client.wait(action.server_is_ready, 10, "the action")
+        status, result = result_of("Hello.")
+        assert status == ABORTED and not result.completed and not result.spoken
+        assert "nobody listens on /realtalk/audio" in result.message
+        del client.diagnostics["say_node"]
+        client.wait(lambda: "say_node" in client.diagnostics, 5, "diagnostics")
+        level, message, _ = client.diagnostics["say_node"]
+        assert level == 1 and "nobody listens on /realtalk/audio" in message
+        client.node.create_subscription(AudioChunk, "audio", lambda _: None, 500)
+        status, result = result_of("Hello.")
+        assert status == SUCCEEDED and result.completed
     finally:
         client.close()
         stop(process)

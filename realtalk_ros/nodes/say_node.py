@@ -5,6 +5,7 @@ which reports its progress and can be cancelled. One text at a time."""
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 HALT = 2.0  # s for which a halt waits for the speaker
+PATIENCE = 3.0  # s for which a text waits for a face, which may be being restarted
 
 
 @dataclass(eq=False)
@@ -185,6 +187,7 @@ class SayNode(lifecycle.RealTalkNode):
                     return
                 request = self._requests[0]
             try:
+                self._await_listener(request)
                 if not request.stop:
                     self.say(request)
             except RealTalkError as error:
@@ -202,6 +205,21 @@ class SayNode(lifecycle.RealTalkNode):
                     self._requests.popleft()
             if not ended:
                 self._finish(request)
+
+    def _await_listener(self, request: SayRequest) -> None:
+        """Waits until somebody listens, or the text is to end. Raises RealTalkError if nobody
+        does."""
+        end = time.monotonic() + PATIENCE
+        with self._lock:
+            while not request.stop and not self._audio.get_subscription_count():
+                if time.monotonic() > end:
+                    raise RealTalkError(f"a text was not said: {self._unheard}")
+                self._lock.wait(0.05)
+
+    @property
+    def _unheard(self) -> str:
+        topic = self._audio.topic_name
+        return f"nobody listens on {topic}: does a face run, with this namespace and ROS_DOMAIN_ID?"
 
     def say(self, request: SayRequest) -> None:
         """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
@@ -277,6 +295,11 @@ class SayNode(lifecycle.RealTalkNode):
 
     def owes_answers(self) -> bool:
         return bool(self._ended)
+
+    def warning(self) -> str:
+        if self.ready and not self._audio.get_subscription_count():
+            return self._unheard
+        return super().warning()
 
     def status(self) -> dict[str, Any]:
         return {"voice": self.voice, "waiting": max(0, len(self._requests) - 1), **self.counts}
