@@ -29,6 +29,7 @@ SLOW = 30.0  # s after that in which it is taken to be late again at once
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
+SILENCE = 2.0  # s before an utterance that waits for its time, in which others are spoken
 FRAGMENTS = 5  # chunks in a row of which each ended the one before, or is an utterance of its own
 WORD = 0.3  # s of sound, less is no utterance
 TOGETHER = 0.1  # s between two chunks of one voice, at most
@@ -109,11 +110,12 @@ class TurnTaking:
             if self.policy == "replace":
                 result.ended.extend(self._replace_others(chunk.utterance, scheduled.start, now))
             self._interrupted.begin(chunk.utterance, sender)
-            if self._turns:
-                before = self._turns[-1]
+            place = self._place(scheduled.start, now)
+            if place:
+                before = self._turns[place - 1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
                 scheduled = scheduled.moved(turn.postponed)
-            self._turns.append(turn)
+            self._turns.insert(place, turn)
             turn.fragments_before, self._fragments = self._fragments, 0
         self._note_fragments(turn, new, scheduled, result)
         turn.put(scheduled, now, sent)
@@ -196,6 +198,17 @@ class TurnTaking:
             if self._turns:
                 self._turns[0].postpone(turn.end)
         return None
+
+    def _place(self, start: float, now: float) -> int:
+        """Where a new utterance is queued that is to begin at `start`: behind all others, or before
+        one that begins later, after a long silence."""
+        end = now
+        for place, turn in enumerate(self._turns):
+            begins = turn.chunks[0].start if turn.chunks and not turn.started else -math.inf
+            if begins > max(start, end + SILENCE):
+                return place
+            end = max(end, turn.end)
+        return len(self._turns)
 
     def _leave(self) -> None:
         """The first turn is over."""
