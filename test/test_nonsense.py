@@ -313,6 +313,22 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
         assert np.isfinite(node.face.pose(node.now(), np.zeros(52, np.float32))[0]).all()
 
 
+@pytest.mark.parametrize("late, words", [(5.2, "5 s before"), (-300.0, "300 s after")])
+def test_stamps_that_cannot_be_meant_are_said(inside, tmp_path_factory, late, words):
+    """As of a machine whose clock is another, or of a sender that stood still."""
+    node = inside(ExpressionNode, tmp_path_factory.getbasetemp())
+    node.problems.counts.clear()
+    lines = []
+    node.problems.log, log = lines.append, node.problems.log
+    for name in ("first", "second"):
+        chunk = AudioChunk(sample_rate=RATE, channels=1, encoding="pcm_s16le", last=True,
+                           utterance_id=f"{words} {name}", data=array("B", PCM16))  # fmt: skip
+        node.on_chunks([Received(set_stamp(chunk, -late))])
+    node.problems.log = log
+    node.interrupt()
+    assert len(lines) == 1 and f"{words} it was sent" in lines[0] and "stood still" in lines[0]
+
+
 @pytest.mark.parametrize("late", [3.0, 300.0, -30.0, 0.3])
 def test_clocks_of_two_machines_that_differ_are_said(inside, tmp_path_factory, late):
     """All expressions are too late to be shown, or wait for half a minute."""

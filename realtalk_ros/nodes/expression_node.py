@@ -192,9 +192,11 @@ class ExpressionNode(FaceNode):
             if finding in ADVICE:
                 self.problems.add(ADVICE[finding])
             elif finding is ChunkFinding.FOREIGN and chunk.start is not None:
+                seconds = chunk.start - sent
                 self.problems.add(
-                    f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
-                    "it is played next"
+                    f"a chunk on audio is stamped {abs(seconds):.0f} s "
+                    f"{'after' if seconds > 0 else 'before'} it was sent: it is played next. Its "
+                    "sender has another clock (chrony sets it), or stood still meanwhile"
                 )
         if result.ended:
             self._publish_resets(result.ended)
