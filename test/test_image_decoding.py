@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from realtalk_ros.avatar.image_decoding import decode
+from realtalk_ros.avatar.image_decoding import decode, size
 from realtalk_ros.rendering.background import Background
 
 MAX_PIXELS = 10**6
@@ -44,6 +44,32 @@ def raw_png(kind, depth, rows, *chunks):
     return b"".join(
         [b"\x89PNG\r\n\x1a\n", head, *chunks, chunk(b"IDAT", data), chunk(b"IEND", b"")]
     )
+
+
+def jpeg(*options):
+    picture = np.random.default_rng(3).integers(0, 256, (64, 96, 3), np.uint8)
+    return cv2.imencode(".jpg", picture, options)[1].tobytes()
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.99, -2])
+def test_a_jpeg_that_is_cut_short_is_none(kept, progressive):
+    """`size` is asked, as only some versions of OpenCV decode it, with grey for what is missing."""
+    data = jpeg(cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
+    assert size(data) == (96, 64)
+    assert size(data[: kept if kept < 0 else int(kept * len(data))]) is None
+    at = len(data) // 2
+    assert size(data[:at] + b"\xff\x20" + data[at:]) is None  # damaged: no such marker
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+                                     (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)])  # fmt: skip
+def test_what_follows_a_jpeg_is_no_part_of_it(options):
+    """Telephones append a film of some seconds, others zeros, or a second picture."""
+    data = jpeg(*options)
+    film = np.random.default_rng(4).bytes(6 * 2**20)
+    for after in (film, bytes(100), data, data[:-100]):
+        assert (decode(data + after, MAX_PIXELS) == decode(data, MAX_PIXELS)).all()
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -9,6 +9,8 @@ OpenCV is imported by the first picture: nodes that show none import avatars wit
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from realtalk_ros.avatar import transparency
@@ -19,6 +21,10 @@ JPEG = b"\xff\xd8\xff"
 # numbers came with 4.7; Debian 12 and Ubuntu 24.04 have 4.6, which takes no notice of them.
 FINE_JPEG = [1, 95, 7, 0x111111]  # IMWRITE_JPEG_QUALITY, IMWRITE_JPEG_SAMPLING_FACTOR, .._444
 MAX_SCANS = 40  # of a progressive JPEG; encoders write ten. 1000 in 41 kB take 10 s to decode
+# In entropy-coded data 0xFF is followed by 0, or by the number of a restart (RST).
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+SCAN, END = 0xDA, 0xD9  # SOS, EOI
+BETWEEN_SCANS = (0xC4, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, notes and the like
 
 
 def size(data: bytes) -> tuple[int, int] | None:
@@ -42,10 +48,7 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """From the frame header (SOF), ITU T.81, B.2.2."""
-    # Within entropy-coded data 0xFF is always followed by 0: this counts headers of scans.
-    if data.count(b"\xff\xda") > MAX_SCANS:
-        return None
+    """From the frame header (SOF), ITU T.81, B.2.2; None, too, where the scans are not whole."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -54,12 +57,28 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
             height = int.from_bytes(data[at + 5 : at + 7], "big")
             width = int.from_bytes(data[at + 7 : at + 9], "big")
-            return (width, height) if width and height else None
+            whole = width and height and _scans_are_whole(data, at + 2 + length)
+            return (width, height) if whole else None
         elif kind in (0x00, 0x01, *range(0xD0, 0xDB)) or length < 2:
             return None  # nothing of this comes before the frame header
         else:
             at += 2 + length
     return None
+
+
+def _scans_are_whole(data: bytes, at: int) -> bool:
+    """Whether a JPEG file, whose frame header ends at a byte, comes to its end. OpenCV before 4.11
+    makes what is missing grey. What follows the end, as a telephone's film, is no part of it."""
+    scans = 0
+    while (found := MARKER.search(data, at)) and scans <= MAX_SCANS:
+        kind, at = found[0][1], found.end()
+        if kind == END:
+            return scans > 0
+        if kind != SCAN and kind not in BETWEEN_SCANS:
+            return False
+        scans += kind == SCAN
+        at += int.from_bytes(data[at : at + 2], "big")
+    return False
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
