@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,13 +20,21 @@ def test_a_checkpoint_comes_back(tmp_path):
     assert saved["step"] == 3 and saved["net"]["weight"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "cut off", "of code"])
+OTHERS = {"text": b"# A title", "empty": b"", "sound": b"RIFF\x24\0\0\0WAVEfmt " + bytes(64)}
+
+
+@pytest.mark.parametrize("kind", [*OTHERS, "cut off", "of code", "arrays", "no names"])
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path, kind):
     path = tmp_path / "one.pt"
     checkpoint.save({"step": Fraction(1, 3) if kind == "of code" else torch.ones(9000)}, path)
     whole = path.read_bytes()
-    if kind != "of code":
-        path.write_bytes({"text": b"# A title", "empty": b"", "cut off": whole[:9000]}[kind])
+    if kind == "arrays":  # a zip file, too
+        with path.open("wb") as file:
+            np.savez(file, net=np.ones(9))
+    elif kind == "no names":
+        torch.save([1, 2], path)
+    elif kind != "of code":
+        path.write_bytes((OTHERS | {"cut off": whole[:9000]})[kind])
     with pytest.raises(RealTalkError, match="is no checkpoint of a training") as raised:
         checkpoint.load(path)
     assert "\n" not in str(raised.value)

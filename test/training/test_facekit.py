@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from training_shards import broken
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -94,10 +95,10 @@ def test_bad_input_is_one_clear_line(model_file, tmp_path, monkeypatch):
         kit.vertices(np.zeros(7), np.zeros(52))
     with pytest.raises(RealTalkError, match="no face model"):
         FaceKit.load(tmp_path / "absent.npz")
-    broken = tmp_path / "broken.npz"
-    broken.write_bytes(model_file[0].read_bytes()[:1000])
-    with pytest.raises(RealTalkError, match="not a readable"):
-        FaceKit.load(broken)
+    for content in broken(model_file[0].read_bytes()):
+        (tmp_path / "broken.npz").write_bytes(content)
+        with pytest.raises(RealTalkError, match="not a readable"):
+            FaceKit.load(tmp_path / "broken.npz")
     monkeypatch.setenv(ENVIRONMENT, str(model_file[0]))
     assert find_facekit() == model_file[0]
 

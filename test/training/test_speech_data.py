@@ -17,6 +17,8 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
+from training_shards import broken
+
 from realtalk_ros.audio.espeak import speak
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
@@ -55,6 +57,17 @@ def off_by(pcm: np.ndarray, starts: np.ndarray) -> float:
         around = np.abs(pcm[first : int((start + 0.05) * SAMPLE_RATE)])
         worst = max(worst, abs((first + int(np.argmax(around))) / SAMPLE_RATE - start))
     return worst
+
+
+def test_a_shard_that_is_none_is_refused(tmp_path):
+    whole, bad = tmp_path / "whole.npz", tmp_path / "bad.npz"
+    SpeechDataset.of([clicks()]).save(whole)
+    assert len(SpeechDataset.load(whole, whole)) == 2
+    for content in broken(whole.read_bytes()):
+        bad.write_bytes(content)
+        with pytest.raises(RealTalkError, match="bad.npz is no shard of speech") as raised:
+            SpeechDataset.load(whole, bad)
+        assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.3])

@@ -301,6 +301,18 @@ def test_settings_are_saved_beside_the_weights(tmp_path):
     assert saved["sampler"]["steps"] == config.sampler.steps
 
 
+def test_a_training_that_is_refused_leaves_the_settings_of_the_weights_alone(tmp_path):
+    config = short_training(tmp_path, tmp_path / "run", 1.5)
+    before = config.save(config.work).read_text()
+    with pytest.raises(RealTalkError, match="no videos"):
+        train.train(replace(config, minutes=9.0, fine_tune=True, videos=tmp_path / "nothing"))
+    config.checkpoint.write_bytes(b"of something else")
+    write_video(tmp_path / "speech" / "ann.npz", 600)
+    with pytest.raises(RealTalkError, match="is no checkpoint"):
+        train.train(replace(config, minutes=9.0, fine_tune=True, videos=tmp_path))
+    assert (config.work / "expression.json").read_text() == before
+
+
 @pytest.fixture
 def ticking(monkeypatch):
     """A clock by which a training step takes 0.2 s."""

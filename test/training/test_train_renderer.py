@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
-from training_shards import SIZE, write_shards
+from training_shards import SIZE, broken, write_shards
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
@@ -454,10 +454,15 @@ def test_what_is_missing_is_said(data, tmp_path):
         run(data=tmp_path, out=tmp_path)
     with pytest.raises(RealTalkError, match="data videos"):
         run(data=tmp_path, avatar="default")
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "0.npz").write_bytes(b"nothing")
-    with pytest.raises(RealTalkError, match="no shard"):
-        FaceDataset(tmp_path / "bad")
+    assert not list(tmp_path.iterdir())  # no settings, which would replace those of the weights
+
+
+def test_a_shard_that_is_none_is_refused(data, tmp_path):
+    whole = next((data / "train").glob("*.npz")).read_bytes()
+    for content in broken(whole):
+        (tmp_path / "0.npz").write_bytes(content)
+        with pytest.raises(RealTalkError, match="0.npz is no shard"):
+            FaceDataset(tmp_path)
 
 
 def trained(**fields):

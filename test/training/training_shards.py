@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shards as `realtalk data faces` writes them, of people made up here in tiny images."""
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +33,14 @@ def write_shards(folder: Path) -> None:
                 )
         (folder / part).mkdir()
         np.savez(folder / part / "0.npz", images=images, weights=weights, landmarks=marks)
+
+
+def broken(whole: bytes) -> Iterator[bytes]:
+    """Contents that files of arrays have that are none any more, or never were, given those of a
+    whole one: an empty file, a text, a part, damaged bytes, one array, other arrays."""
+    yield from (b"", b"nothing", whole[: len(whole) // 2])
+    middle = len(whole) // 2
+    yield whole[: middle - 99] + bytes(198) + whole[middle + 99 :]
+    for save in (lambda file: np.save(file, np.ones(3)), lambda file: np.savez(file, a=np.ones(3))):
+        save(file := io.BytesIO())
+        yield file.getvalue()

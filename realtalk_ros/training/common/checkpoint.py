@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from pathlib import Path
 
@@ -25,14 +24,25 @@ def load(path: Path, device: str = "cpu") -> dict:
     cannot be opened."""
     with open(path, "rb") as file:
         try:
-            return torch.load(file, map_location=device, weights_only=True)
-        except (EOFError, OSError, RuntimeError, pickle.UnpicklingError) as error:
-            if isinstance(error, RuntimeError) and zipfile.is_zipfile(path):
+            saved = torch.load(file, map_location=device, weights_only=True)
+            if isinstance(saved, dict):
+                return saved
+            raise TypeError("it holds no names")
+        except Exception as error:  # what torch raises for other files has no common class
+            if isinstance(error, RuntimeError) and is_torch_file(path):
                 raise  # the file is whole: it is the device that fails
             raise RealTalkError(
                 f"{path} is no checkpoint of a training, or a part of one: give another, or "
                 "delete it"
             ) from error
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether it is a whole zip file as torch writes them."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
 def load_weights(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:

@@ -10,7 +10,6 @@ subject's left, +y up, +z out of the face.
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,9 +101,10 @@ class FaceKit:
                         for n, (a, b) in zip(data["part_names"], data["part_ranges"], strict=True)
                     },
                 )
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # it may be anything: no zip, no header, other arrays
             raise RealTalkError(
-                f"{file} is not a readable ict_facekit.npz ({reason(error)})"
+                f"{file} is not a readable ict_facekit.npz ({reason(error)}): make it anew by "
+                "realtalk data facekit"
             ) from error
 
     def neutral(self, identity: np.ndarray) -> np.ndarray:

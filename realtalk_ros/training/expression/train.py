@@ -47,7 +47,6 @@ def train(config: TrainingConfig) -> Path:
     are of another network.
     """
     torch.manual_seed(config.seed)
-    config.save(config.work)
     videos = VideoDataset(config.videos, config.only_window) if config.videos else None
     sampler = Sampler(load_datasets(config.data), config.seed, videos, config.sampler)
     net, fine_tune = _initial_network(config, sampler)
@@ -65,6 +64,7 @@ def train(config: TrainingConfig) -> Path:
         net, config.checkpoint, schedule, muon_parameters=muon_parameters(net),
         dims=asdict(net.dims), fine_tune=fine_tune,
     )  # fmt: skip
+    config.save(config.work)  # what was refused until here leaves those of the weights there
     sampler.restart(trainer.step)
     look_ahead_steps, hidden = net.dims.look_ahead_steps, config.hidden_part
     log = MetricLog("step", trainer, config.log_every, config.work / "log.jsonl")

@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> None:
     avatar = Avatar.load(args.avatar) if args.avatar else None
     config = TrainingConfig.from_arguments(args, avatar.name if avatar else None)
     data = load_datasets(config)
-    config.save(config.out)
     dims = replace(Dimensions(), size=data.train[0].size, **config.dimensions)
     trainer = start(Trainer(dims, config), data)
+    config.save(config.out)  # what was refused until here leaves those of the weights there
     step = trainer.state["step"]
     loader = BatchLoader(config, data.train, data.extra, avatar, step=step, real=data.real)
     fit(trainer, loader, data.val)

@@ -7,7 +7,7 @@ Which speakers are held out: HELD_OUT_* in corpora.py (people) and synthetic_spe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import numpy as np
 
 from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.speech_data import phones as ph
 
@@ -139,23 +140,31 @@ class SpeechDataset:
 
     @classmethod
     def load(cls, *paths: Path) -> SpeechDataset:
-        """One or several shards, joined."""
+        """One or several shards, joined. Raises RealTalkError for one that cannot be read."""
         with ExitStack() as files:
-            shards = [files.enter_context(np.load(p, allow_pickle=False)) for p in paths]
+            shards = []
+            for path in paths:
+                with _named(path):
+                    shards.append(files.enter_context(np.load(path, allow_pickle=False)))
+
+            def read(name: str) -> Iterator[np.ndarray]:
+                for path, shard in zip(paths, shards, strict=True):
+                    with _named(path):
+                        array = shard[name]
+                    yield array
 
             def join_starts(name: str) -> np.ndarray:
-                each = [shard[name] for shard in shards]
+                each = list(read(name))
                 ends = np.cumsum([0] + [starts[-1] for starts in each])
                 parts = [starts[:-1] + e for starts, e in zip(each, ends[:-1], strict=True)]
                 return np.append(np.concatenate(parts), ends[-1])
 
             def join(name: str) -> np.ndarray:
-                return np.concatenate([shard[name] for shard in shards])
+                return np.concatenate(list(read(name)))
 
             mel_starts, filled = join_starts("mel_starts"), 0
             mel = np.empty((mel_starts[-1], N_MELS), np.float16)
-            for shard in shards:  # gigabytes: never twice in memory
-                part = shard["mel"]
+            for part in read("mel"):  # gigabytes: never twice in memory
                 mel[filled : filled + len(part)] = part
                 filled += len(part)
             return cls(
@@ -166,3 +175,15 @@ class SpeechDataset:
                 phone_starts=join_starts("phone_starts"),
                 source=join("source"),
             )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raises RealTalkError that names `path` for what is no shard of a `SpeechDataset`."""
+    try:
+        yield
+    except Exception as error:  # it may be anything: no zip, no header, other arrays
+        raise RealTalkError(
+            f"{path} is no shard of speech ({reason(error)}): remove it and run "
+            "`realtalk data speech` again"
+        ) from error
