@@ -9,12 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from realtalk_ros.avatar.provenance import SUFFIXES
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.output import picture_file
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.whole_files import check_can_write
 
 EXPRESSIONS = {
     "rest": arkit.weights(),
@@ -44,15 +42,12 @@ LABEL = 24  # pixels, height of the line with the columns' names
 
 def check_path(path: Path) -> None:
     """Raises RealTalkError for a `--sheet` that could not be written, before the work begins."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise RealTalkError(f"--sheet {path}: give a name that ends in .png or .jpg")
-    check_can_write(path, "--sheet")
+    picture_file.check_path(path, "--sheet")
 
 
 def save(path: Path, sheet: np.ndarray) -> None:
     """Writes it, (height, width, 3) uint8 BGR, to a path of `check_path`. Raises RealTalkError."""
-    if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]):
-        raise RealTalkError(f"cannot write {path}: make room for it")
+    picture_file.save(path, sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
 
 def faces(renderer: FaceRenderer, names: Iterable[str] = EXPRESSIONS) -> list[np.ndarray]:

@@ -28,6 +28,7 @@ from realtalk_ros.enroll.srgb import to_linear, to_srgb
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.output import picture_file
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import ageing, drawn, garments, old_age, shut_eyes
@@ -44,6 +45,7 @@ from realtalk_ros.training.synthetic.make_avatar import (
     write_files,
 )
 from realtalk_ros.training.synthetic.view import View
+from realtalk_ros.whole_files import check_can_write
 
 SIZE = 1024  # pixels of a picture
 SIZES = (512, SIZE)  # of a template
@@ -152,7 +154,7 @@ def written(folder: Path, arrays: dict[str, np.ndarray], deep: bool = False) -> 
     paths = {name: str(folder / f"{name}.png") for name in arrays}
     for name, array in arrays.items():
         pixels = np.round(np.clip(array, 0, 1) * full).astype(kind)
-        cv2.imwrite(paths[name], pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        picture_file.save(Path(paths[name]), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return paths
 
 
@@ -295,15 +297,15 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     }
     template, matte = "templates/000.jpg", "mattes/000.png"
     references = [f"{name}.png" for name in names]
-    cv2.imwrite(str(out / template), images["rest"][..., :3], image_decoding.FINE_JPEG)
+    picture_file.save(out / template, images["rest"][..., :3], image_decoding.FINE_JPEG)
     for name in names:
-        cv2.imwrite(str(out / f"{name}.png"), images[name][..., :3])
-    cv2.imwrite(str(out / matte), images["rest"][..., 3], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+        picture_file.save(out / f"{name}.png", images[name][..., :3])
+    picture_file.save(out / matte, images["rest"][..., 3], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     shut = shut_eyes.picture(sitter, images, rest, (x, y, side))
     eyes = [] if shut is None else ["shut_eyes/000.jpg"]
     if shut is not None:
         (out / "shut_eyes").mkdir(exist_ok=True)
-        cv2.imwrite(str(out / eyes[0]), shut, image_decoding.FINE_JPEG)
+        picture_file.save(out / eyes[0], shut, image_decoding.FINE_JPEG)
     said, licence, provenance = META[sitter.kind]
     meta = {
         "name": out.name,
@@ -363,12 +365,14 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.sources} lacks {texture}: realtalk data portraits --help says how to get it"
             )
     if args.preview:
+        path = args.out.with_name(f"{args.out.name}.png")
+        check_can_write(path)
         image = pictures(args, kit, sitter, [args.expression])[args.expression]
-        cv2.imwrite(str(args.out.with_suffix(".png")), image[..., :3])
+        picture_file.save(path, image[..., :3])
         return
     shown = WITH_SHUT_EYES if sitter.kind == DRAWING else EXPRESSIONS
     images = pictures(args, kit, sitter, list(shown))
     write_avatar(args.out, kit, sitter, images)
     path = args.out.with_name(f"{args.out.name}_cutout.png")
-    cv2.imwrite(str(path), cut_out(images["rest"], sitter))
+    picture_file.save(path, cut_out(images["rest"], sitter))
     print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {args.size} pixels")

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.output import picture_file
 from realtalk_ros.training.renderer.dataset import FaceDataset
 from realtalk_ros.training.renderer.image_metrics import box_of
 from realtalk_ros.training.renderer.model import Renderer
@@ -57,4 +57,4 @@ def write_sample_sheet(model: Renderer, dataset: FaceDataset, path: Path) -> Non
             cells += [batch.target[k], out[k], mask[k].expand(3, -1, -1)]
         lines.append(torch.cat(cells, 2))
     image = torch.cat(lines, 1).permute(1, 2, 0).clamp(0, 1).cpu().numpy()
-    cv2.imwrite(str(path), (image * 255).astype(np.uint8))
+    picture_file.save(path, (image * 255).astype(np.uint8))

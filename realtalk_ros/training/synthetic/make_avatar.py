@@ -24,6 +24,7 @@ from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.output import picture_file
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import (
@@ -144,10 +145,10 @@ def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, s
     for i, view in enumerate(path):
         names.append(f"templates/{i:03d}.jpg")
         image = renderer.render(TEMPLATE_WEIGHTS, view, person.light)
-        cv2.imwrite(str(out / names[-1]), image, image_decoding.FINE_JPEG)
+        picture_file.save(out / names[-1], image, image_decoding.FINE_JPEG)
     x, y, side = crop
     reference = renderer.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
-    cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
+    picture_file.save(out / "reference.png", reference[y : y + side, x : x + side])
     rest = template_landmarks(kit, person.neutral, path)
     own = ((rest[len(path) // 2] - (x, y)) / side)[None].astype(np.float32)
     geometry = Geometry(person.identity, own, resting_weights=person.resting)
@@ -247,6 +248,8 @@ def run(args: argparse.Namespace) -> None:
     make, seed = PEOPLE[args.name]
     seed = seed if args.seed is None else args.seed
     args.out = args.out or Path("runs/avatars") / args.name
+    if args.preview:
+        picture_file.check_path(args.preview, "--preview")
     kit = FaceKit.load(args.facekit)
     renderer = HeadRenderer(kit, SIZE, args.supersample)
     person = make(SkinPainter(renderer, TEXTURE), seed)
@@ -268,4 +271,4 @@ def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
     reference = renderer.render(REFERENCE_WEIGHTS, view, person.light)
     face = reference[y : y + side, x : x + side]
     face = cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(path), np.hstack([frame, face]))
+    picture_file.save(path, np.hstack([frame, face]))

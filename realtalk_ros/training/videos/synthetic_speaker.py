@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 from tqdm import tqdm
@@ -32,6 +31,7 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit
+from realtalk_ros.output import picture_file
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES, write_shard
@@ -118,7 +118,7 @@ def toothiest(weights: np.ndarray) -> int:
 
 def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
     """Gives an avatar folder a reference image and 2 s of own expressions (25 Hz) of a video."""
-    cv2.imwrite(str(folder / "reference.png"), reference)
+    picture_file.save(folder / "reference.png", reference)
     np.save(folder / "reference_expressions.npy", weights[FPS : FPS + 50])
     path = folder / "avatar.yaml"
     meta = yaml.safe_load(path.read_text())
