@@ -17,7 +17,7 @@ import os
 import select
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from realtalk_ros import __version__, ending_signals, install_hints
 from realtalk_ros.errors import RealTalkError, reason
@@ -152,12 +152,18 @@ EXTRAS = {
 }
 
 
+LARGEST = 10**10  # of the numbers that options take
+Number = TypeVar("Number", int, float)
+
+
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line. Arguments of type float are finite numbers."""
+    """Reports a wrong command line in one line. Arguments of types int and float are finite, and
+    not beyond LARGEST, which seconds made of hours are to be, too."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.register("type", float, finite)
+        self.register("type", int, whole)
 
     def format_help(self) -> str:
         for action in self._actions:
@@ -190,15 +196,28 @@ def with_default(action: argparse.Action) -> str | None:
 
 def finite(text: str) -> float:
     """Raises ValueError, or argparse's own error where it is a number that no option takes."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text} is no finite number")
-    return value
+    return within(float(text), text)
+
+
+def whole(text: str) -> int:
+    """As `finite`."""
+    return within(int(text), text)
+
+
+def within(value: Number, text: str) -> Number:
+    if abs(value) <= LARGEST:  # NaN is not
+        return value
+    known = isinstance(value, int) or math.isfinite(value)
+    what = f"is too large: give at most {LARGEST:g}" if known else "is no finite number"
+    raise argparse.ArgumentTypeError(f"{text[:60]} {what}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
     is_all = argv is None  # of the process
+    if is_all and isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files may hold what the terminal's encoding lacks; standard error does this, too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if argv is None else argv)
     words = tuple(word for word in argv if not word.startswith("-"))[:2]
     command = words if words in COMMANDS else words[:1]

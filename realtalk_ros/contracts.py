@@ -8,6 +8,7 @@ in face_model/landmarks.py.
 # Settings of a face
 FPS_RANGE = (1.0, 120.0)  # frames per second, from and to
 SIZE_RANGE = (64, 2048)  # height of an image in pixels, likewise
+LEAD_RANGE = (0.0, 30.0)  # s before the end of its playback that sound is sent, likewise
 # Of an utterance that begins, or a text that comes, before the last one has ended: it replaces that
 # one, or waits.
 POLICIES = ("replace", "queue")

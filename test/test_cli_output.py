@@ -342,6 +342,40 @@ def test_an_option_takes_only_finite_numbers(capsys, arguments, value):
     assert f"{arguments[-1]}: {value} is no finite number" in complaint
 
 
+@pytest.mark.parametrize("value", ["1e308", "-1e11", "9" * 400])
+@pytest.mark.parametrize(
+    "arguments", [["soak", "--minutes"], ["bench", "--audio-hours"], ["bench", "--frames"]]
+)
+def test_an_option_takes_no_number_that_is_too_large(capsys, arguments, value):
+    value = "9" * 11 if "e" in value and arguments[-1] == "--frames" else value
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments[:-1], f"{arguments[-1]}={value}"])
+    complaint = capsys.readouterr().err
+    assert ended.value.code == 2 and complaint.count("\n") == 1 and len(complaint) < 200
+    assert "is too large" in complaint or "is no finite number" in complaint
+
+
+@pytest.mark.parametrize("lead", ["-1", "31"])
+def test_a_demo_that_cannot_be_is_refused_before_nodes_start(capsys, monkeypatch, tmp_path, lead):
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", f"--lead={lead}"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "give 0 to 30 s" in captured.err
+    assert not captured.out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii", "latin-1"])
+def test_names_that_the_terminal_cannot_show_are_no_error(tmp_path, encoding):
+    name = os.fsencode(tmp_path) + "/Łucja ".encode() + b"\xff.zip"
+    ran = subprocess.run(
+        [*REALTALK, "avatars", "export", "pia", name],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert ran.returncode == 0 and not ran.stderr
+    assert ran.stdout.startswith(b"wrote ") and rb"\udcff.zip" in ran.stdout
+
+
 def test_an_unforeseen_path_is_one_line(capsys, monkeypatch):
     def lost(_):
         raise FileNotFoundError(2, "No such file or directory", "a/b")

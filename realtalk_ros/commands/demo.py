@@ -33,6 +33,7 @@ from realtalk_ros.commands.demo_figures import (
 )
 from realtalk_ros.commands.graph_monitor import GraphMonitor
 from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
+from realtalk_ros.contracts import LEAD_RANGE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.params_file import default_params_file
 from realtalk_ros.output.console import warn
@@ -63,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if not LEAD_RANGE[0] <= args.lead <= LEAD_RANGE[1]:
+        raise RealTalkError(f"--lead {args.lead:g}: give {LEAD_RANGE[0]:g} to {LEAD_RANGE[1]:g} s")
     check_place(args.out, args.wav)
     pcm, rate = read_audio(args.wav, partial(warn, "demo"))
     avatar = Avatar.load(args.avatar)

@@ -24,6 +24,7 @@ from realtalk_ros.audio.espeak import (
     check_voice,
 )
 from realtalk_ros.audio.text_to_speech import Saying
+from realtalk_ros.contracts import LEAD_RANGE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
@@ -69,7 +70,7 @@ class SayNode(lifecycle.RealTalkNode):
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
         self.lead = p("lead", 0.3, "How long before the end of its playback the first chunk is "
                       "sent [s]; later ones are sent up to 1 s before",
-                      (0.0, 30.0), parameters.LIVE)  # fmt: skip
+                      LEAD_RANGE, parameters.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
         self._requests: deque[SayRequest] = deque()  # the first one is being spoken

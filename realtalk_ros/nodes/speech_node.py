@@ -15,6 +15,7 @@ from rclpy.duration import Duration
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
 from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
 from realtalk_ros.audio.text_to_speech import speak
+from realtalk_ros.contracts import LEAD_RANGE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, qos, spin
@@ -40,7 +41,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 5.0))
         self.lead = p(
             "lead", 0.3, "How long before the end of its playback a chunk is sent [s]; 0: live, "
-            "like a microphone", (0.0, 30.0),
+            "like a microphone", LEAD_RANGE,
         )  # fmt: skip
         self.repeat = p("repeat", 1, "How often to say it; 0: without end", (0, 10**6))
         self.pause = p("pause", 1.0, "Pause between repetitions [s]", (0.0, 3600.0))
