@@ -335,6 +335,12 @@ def test_a_place_that_cannot_be_written_is_told_when_it_is_configured(
     assert reason in node.failure and not node.problems.counts
 
 
+def test_figures_do_not_replace_the_video(recorder, tmp_path):
+    node = recorder(stats=f"{tmp_path}/../{tmp_path.name}/a.mp4")
+    node.try_setup()
+    assert node.exit_code == 2 and "is the video" in node.failure
+
+
 @pytest.mark.parametrize("told_at", [2, 8, None], ids=["early", "at the end", "never"])
 def test_recording_says_whose_face_it_shows_however_late_it_is_told(recorder, told_at):
     """The latched provenance and the images come in any order: nothing is lost by waiting."""

@@ -46,7 +46,7 @@ def weights(name: str, intensity: float = 1.0) -> np.ndarray:
     """(52,) float32: a named emotion, scaled by intensity 0..1. Raises RealTalkError for unknown
     names."""
     if name not in _UNITS:
-        raise RealTalkError(f"no emotion {name!r}: choose one of {', '.join(NAMES)}")
+        raise RealTalkError(f"no emotion {name[:60]!r}: choose one of {', '.join(NAMES)}")
     return arkit.weights(**{shape: value * intensity for shape, value in _UNITS[name].items()})
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
 MAX_CAUSES = 64  # that are counted separately, so that hostile input cannot fill the memory
+MAX_LENGTH = 1000  # characters of a line in the log, which may quote what a message holds
 
 
 class Problems:
@@ -30,7 +31,8 @@ class Problems:
             if len(self.counts) >= MAX_CAUSES:
                 cause = "others"
             if cause not in self.counts:
-                self.log(message)
+                whole = len(message) <= MAX_LENGTH
+                self.log(message if whole else f"{message[:MAX_LENGTH]}...")
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     def exception(self, error: Exception) -> None:

@@ -21,9 +21,10 @@ from realtalk_ros.nodes.message_content import mono_samples
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.output.recording_session import TIMEOUT, RecordingSession, State
+from realtalk_ros.paths import is_same
 from realtalk_ros.rendering.background import opaque
 from realtalk_ros.stream_types import STAMP_TOLERANCE
-from realtalk_ros.whole_files import check_can_write, check_video
+from realtalk_ros.whole_files import check_can_write, check_video, written_whole
 
 CHANNELS = {encoding: channels for channels, encoding in ENCODINGS.items()}
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -82,6 +83,8 @@ class RecorderNode(lifecycle.RealTalkNode):
         check_video(self.out, "out")
         if self.stats:
             check_can_write(Path(self.stats), "stats", straight=True)
+            if is_same(Path(self.stats), self.out):
+                raise RealTalkError(f"stats {self.stats} is the video, out: give another name")
 
     def start(self) -> None:
         """Begins a recording of its own, which leaves the files before it alone."""
@@ -272,7 +275,8 @@ class RecorderNode(lifecycle.RealTalkNode):
         stats = Path(self.stats)
         if stats.is_file() or not stats.exists():  # no pipe, and no device
             stats = self._numbered(stats)
-        stats.write_text(json.dumps(figures))
+        with written_whole(stats, straight=True) as part:
+            part.write_text(json.dumps(figures))
 
     def _published(self, info: dict[str, Any], now: float) -> float:
         """When a message was published, by its sender's clock, as media time [s]."""
