@@ -20,7 +20,10 @@ from realtalk_ros.nodes.params_file import read_params_file, value_for
     ("/**:\n  ros__parameters: 5\n", "holds 5: write"),
     ("/**:\n  ros__parameters: [fps, 25.0]\n", "holds .*25.*: write"),
     ("\0", "cannot read"),
-    (b"\xff\xfe\xff", "cannot read"),
+    (b"\xff\xfe\xff", "cannot read .*: save it as UTF-8"),
+    ("[" * 20000, "too deeply"),
+    ("&a {/**: {ros__parameters: {b: *a}}}", "too deeply"),
+    ("&a {b: *a}", "too deeply"),
     (None, "No such file"),
 ])  # fmt: skip
 def test_a_parameter_file_that_is_none(tmp_path, content, reason):

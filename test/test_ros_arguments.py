@@ -45,6 +45,33 @@ def test_the_value_that_is_given_last_wins_or_is_refused(tmp_path, fps, given, r
         check_values(args)
 
 
+@pytest.mark.parametrize("section, given, said", [
+    ("renderer_node", [], "/renderer_node"), ("/renderer_node", [], "/renderer_node"),
+    ("/robot/renderer_node", [], "/robot/renderer_node"), ("robot: {renderer_node", [], "/robot"),
+    ("/face/renderer_node", [], None), ("/**/renderer_node", [], None), ("/**", [], None),
+    ("face: {renderer_node", [], None), ("/*/renderer_node", [], None), ("other", [], None),
+    ("/**", ["-p", "renderer_node:fps:=9"], "/renderer_node"), ("/**", ["-p", "fps:=9"], None),
+])  # fmt: skip
+def test_parameters_that_ros_ignores_for_their_namespace_are_named(tmp_path, section, given, said):
+    file = tmp_path / "face.yaml"
+    end = "}" * section.count("{")
+    file.write_text(f"{section}: {{ros__parameters: {{fps: 7}}}}{end}")
+    args = ["node", "--ros-args", "--params-file", str(file), *given]
+    lines = ros_arguments.ignored(args, ["/face/expression_node", "/face/renderer_node"])
+    assert len(lines) == (said is not None)
+    for line in lines:
+        assert f"parameters for {said}" in line and "write /face/renderer_node or /**/" in line
+
+
+def test_a_file_may_serve_several_faces(tmp_path):
+    file = tmp_path / "faces.yaml"
+    file.write_text("".join(f"/{n}/renderer_node: {{ros__parameters: {{fps: 7}}}}\n" for n in "ab"))
+    args = ["node", "--ros-args", "--params-file", str(file)]
+    assert not ros_arguments.ignored(args, ["/a/renderer_node"])
+    assert not ros_arguments.ignored(args, ["/c/renderer_node", "/b/renderer_node"])
+    assert ros_arguments.ignored(args, ["/c/renderer_node"])
+
+
 def test_a_program_may_have_no_arguments():
     check_values([])
 

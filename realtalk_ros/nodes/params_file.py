@@ -30,9 +30,13 @@ def read_params_file(
     Raises RealTalkError for a file that cannot be read, or is none of these.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        return _sections(yaml.load(Path(path).read_text(encoding="utf-8"), loader), path)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RealTalkError(f"cannot read the parameter file {path}: {_reason(error)}") from error
+
+
+def _sections(content: Any, path: str | Path) -> dict[str, dict[str, Any]]:
+    """Of what the file holds. Raises RecursionError where that holds itself, RealTalkError."""
     found: dict[str, dict[str, Any]] = {}
 
     def walk(names: str, level: Any) -> None:
@@ -73,6 +77,10 @@ def _require_values(where: str, parameters: dict[str, Any]) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is no UTF-8: save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply: write node: {ros__parameters: {name: value}}"
     return reason(error)
 
 
@@ -81,7 +89,13 @@ def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default
     returned. As in ROS 2, a section of the node's own wins over patterns."""
     value = default
     for pattern, values in sorted(sections.items(), key=lambda item: "*" not in item[0]):
-        names = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"/\*", "/[^/]+")
-        if re.fullmatch(names, node):
+        if is_for(pattern, node):
             value = values.get(name, value)
     return value
+
+
+def is_for(pattern: str, node: str) -> bool:
+    """Whether a section, a node's absolute name or a pattern, is for the node of an absolute
+    name."""
+    names = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"/\*", "/[^/]+")
+    return re.fullmatch(names, node) is not None

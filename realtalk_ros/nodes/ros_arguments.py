@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes.params_file import read_params_file
+from realtalk_ros.nodes.params_file import is_for, read_params_file
 
 # rcl keeps a value of each type that a parameter is given with (rcl_variant_t), and rclpy takes the
 # first of them in this order (_rclpy_pybind11), whichever was given last.
@@ -86,6 +86,23 @@ def check_values(args: Sequence[str]) -> None:
                 "first: write both as numbers with a point, both without, or both as text"
             )
         given[node, name] = value
+
+
+def ignored(args: Sequence[str], nodes: Sequence[str]) -> list[str]:
+    """A line for each of a program's `nodes`, by their absolute names, for which parameters are
+    given, all by its name in other namespaces: ROS ignores them, and says nothing."""
+    given = dict.fromkeys("/" + node.strip("/") for node, _, _ in _parameters(args))
+    lines = []
+    for node in nodes:
+        name = node.rpartition("/")[2]
+        named = [other for other in given if other.rpartition("/")[2] == name]
+        called = [n for n in nodes if n.rpartition("/")[2] == name]
+        if named and not any(is_for(pattern, n) for pattern in named for n in called):
+            lines.append(
+                f"parameters for {named[0]} are ignored, as the node is called {node}: in a file "
+                f"write {node} or /**/{name}, in -p no node"
+            )
+    return lines
 
 
 def explain(args: Sequence[str]) -> str:

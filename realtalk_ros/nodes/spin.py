@@ -24,6 +24,7 @@ from realtalk_ros.nodes.lifecycle import RealTalkNode
 from realtalk_ros.nodes.ros_arguments import (
     check_values,
     explain,
+    ignored,
     in_plain_words,
     require_domain,
     require_utf8,
@@ -142,6 +143,8 @@ def run(
         if helped:
             show_help(nodes)
             return 0
+        for line in ignored(args, [node.get_fully_qualified_name() for node in nodes]):
+            nodes[0].problems.add(line)
         return spin(nodes)
     except REFUSED as error:
         print(f"realtalk_ros: {with_advice(error, args)}", file=sys.stderr)
