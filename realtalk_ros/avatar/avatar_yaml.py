@@ -14,7 +14,7 @@ MAX_YAML = 256 * 2**10  # bytes
 MAX_NAME = 64  # characters
 
 
-class _Loader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """Without aliases: a few lines of them stand for more than any memory when they are shown. And
     without a name that is there twice, of which YAML's last value would win in silence. And
     without tags, which make of a value what no key of ours is."""
@@ -42,7 +42,7 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
     try:
         if len(data) > MAX_YAML:
             raise ValueError(f"larger than {MAX_YAML} bytes")
-        meta = yaml.load(data.decode("utf-8"), _Loader)
+        meta = yaml.load(data.decode("utf-8"), StrictLoader)
     except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise AvatarError(f"avatar file {where} cannot be read: {first_line(error)}") from error
     if not isinstance(meta, dict):

@@ -11,6 +11,7 @@ import argparse
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -19,7 +20,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import as_argument
-from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
+from realtalk_ros.avatar.avatar_yaml import MAX_NAME, StrictLoader, can_be_folder
 from realtalk_ros.enroll import face_detector, fit, framing, mouth_motion, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, exists, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
@@ -199,11 +200,10 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         if path.stat().st_size > 10_000:
             raise ValueError("it is too long")
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        points = np.array([[float(v) for v in given[name]] for name in fit.EIGHT])
-        if points.shape != (8, 2) or not ((points >= 0) & (points < size)).all():
+        points = eight_points(yaml.load(path.read_text(encoding="utf-8"), StrictLoader))
+        if not ((points >= 0) & (points < size)).all():
             raise ValueError("a point is not in the picture")
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RealTalkError(
             f"--landmarks {path} cannot be used ({one_line(error)[:80]}): give "
             f"`name: [x, y]` in pixels for {', '.join(fit.EIGHT)}"
@@ -213,6 +213,23 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
         raise RealTalkError(
             f"--landmarks {path}: right and left are the face's own; its right eye is on the left"
         )
+    return points
+
+
+def eight_points(given: Any) -> np.ndarray:
+    """(8, 2), in fit.EIGHT's order, of what a YAML file holds. Raises ValueError."""
+    if not isinstance(given, dict):
+        raise ValueError("it holds no lines of that form")
+    for name in (*fit.EIGHT, *given):
+        if name not in given or name not in fit.EIGHT:
+            raise ValueError(f"{name} is {'not known' if name in given else 'missing'}")
+    points = np.zeros((8, 2))
+    for row, name in zip(points, fit.EIGHT, strict=True):
+        try:
+            x, y = given[name]
+            row[:] = float(x), float(y)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{name} is not [x, y]") from None
     return points
 
 

@@ -178,8 +178,10 @@ def test_a_file_in_a_folder_that_one_may_not_enter(drawing, tmp_path, priv, caps
 
 
 @pytest.mark.parametrize("change, word", [
-    ({"chin": None}, "chin"), ({"chin": [300, 4000]}, "not in the picture"),
-    ({"chin": [300, "x"]}, "chin"), ({"chin": [float("nan"), 3]}, "not in the picture"),
+    ({"chin": None}, "chin is not"), ({"chin": [300, 4000]}, "not in the picture"),
+    ({"chin": [300, "x"]}, "chin is not"), ({"chin": [300]}, "chin is not"),
+    ({"chin": [10**400, 3]}, "chin is not"), ({"nose": [300, 300]}, "nose is not known"),
+    ({"chin": [float("nan"), 3]}, "not in the picture"),
     ({"right_eye_outer": [392, 260], "right_eye_inner": [328, 260],
       "left_eye_inner": [272, 260], "left_eye_outer": [208, 260]}, "the face's own"),
     ({name: [x / 8, y / 8] for name, (x, y) in POINTS.items()}, "pixels high"),
@@ -196,6 +198,17 @@ def test_landmarks_that_are_no_file_or_nested_too_deeply_are_refused(drawing, tm
     refused(capsys, [*drawing, "--landmarks", "/dev/zero"], tmp_path, "/dev/zero")
     (tmp_path / "points.yaml").write_text("[" * 5000)
     refused(capsys, drawing, tmp_path, "--landmarks")
+
+
+@pytest.mark.parametrize("content, word", [
+    ("", "no lines of that form"), ("chin: [1, 2]", "is missing"),
+    ("{}chin: [1, 2]", "is there twice"),
+])  # fmt: skip
+def test_a_file_that_holds_no_landmarks_or_one_twice_is_refused(
+    drawing, tmp_path, capsys, content, word
+):
+    (tmp_path / "points.yaml").write_text(content.format(yaml.safe_dump(POINTS)))
+    refused(capsys, drawing, tmp_path, word)
 
 
 @pytest.mark.parametrize("content, word", [(b"", "empty"), (NOISE, "cannot be read")])
