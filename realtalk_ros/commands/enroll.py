@@ -21,7 +21,14 @@ from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import as_argument
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, StrictLoader, can_be_folder
-from realtalk_ros.enroll import face_detector, fit, framing, mouth_motion, native_output
+from realtalk_ros.enroll import (
+    face_detector,
+    fit,
+    framing,
+    missing_pictures,
+    mouth_motion,
+    native_output,
+)
 from realtalk_ros.enroll.avatar_writer import Enrolment, exists, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
@@ -254,6 +261,7 @@ def from_video(
         raise too_small(str(path), video.face_height())
     video.check_pose(check_pose)
     notes = video.notes() + look_at(video, landmarker)
+    notes += missing_pictures.notes(path, video.track.time, MAX_SECONDS)
     references, weights, reference_landmarks = video.references()
     resting = arkit.weights()
     if (quiet := video.quiet()) is not None:

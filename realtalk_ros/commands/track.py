@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.enroll import face_detector, native_output
+from realtalk_ros.enroll import face_detector, missing_pictures, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.face_model import arkit
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)
     notes = check_one_person(args.video, track.apart)
+    notes += missing_pictures.notes(args.video, track.time)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
     with live_link_csv(args.csv, fps) as csv:

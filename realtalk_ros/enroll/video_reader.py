@@ -50,6 +50,7 @@ class Clip:
             )
             stated = container.duration
             self.duration = stated / av.time_base if stated and stated > 0 else None
+            self.stated = stated_length(container, stream)
             # When pictures and sound begin, s; without sound, frames count from the first picture.
             starts = [
                 float(s.start_time * s.time_base) if s.start_time and s.time_base else 0.0
@@ -113,6 +114,17 @@ def open_video(path: Path) -> Clip:
         return Clip(path)
     except RealTalkError as error:
         raise RealTalkError(f"{path}: {error}") from error
+
+
+def stated_length(container: Any, stream: Any) -> float | None:
+    """S of the pictures of an MP4, MOV, MKV or WebM film, as it says itself. Of others FFmpeg
+    guesses it; also of an MKV that does not say it, and then gives it to the stream, too."""
+    kinds = set(container.format.name.split(","))
+    if "mov" in kinds and stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in kinds and container.duration and stream.duration is None:
+        return float(container.duration / av.time_base)
+    return None
 
 
 def is_cover(stream: Any) -> bool:

@@ -771,6 +771,15 @@ def test_a_video_is_looked_at_as_a_photo_is(clip, tmp_path, capsys, monkeypatch,
         assert main(argv) == 0
 
 
+def test_pictures_that_are_missing_of_a_video_are_noted(clip, tmp_path, capsys):
+    clip.track_.time[50:] += 2.0
+    out = str(tmp_path / "out.csv")
+    assert main(["track", str(tmp_path / "clip.mp4"), "--csv", out]) == 0
+    assert "clip.mp4 has no pictures for 2.0 s, from 2.0 s on" in capsys.readouterr().out
+    assert main(arguments(tmp_path, "--silent", what="--video", source="clip.mp4")) == 0
+    assert "clip.mp4 has no pictures for 2.0 s, from 2.0 s on" in capsys.readouterr().out
+
+
 def test_tracking_into_standard_output_says_the_rest_elsewhere(clip, tmp_path, capsys, monkeypatch):
     with (tmp_path / "out.csv").open("w") as output:
         monkeypatch.setattr(sys, "stdout", output)
