@@ -116,7 +116,7 @@ def test_silence_is_spoken_with_a_closed_mouth(capsys, tmp_path):
 BAD = [
     (["--wav", "missing.wav"], "check the path"),
     (["--wav", "text.wav"], "not an audio file"),
-    (["--wav", "empty.wav"], "not an audio file"),
+    (["--wav", "empty.wav"], "is empty"),
     (["--wav", "."], "is a folder"),
     (["--text", ""], "no text to speak"),
     (["--text", "🙂"], "no text to speak"),

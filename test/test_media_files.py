@@ -337,6 +337,14 @@ def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name,
     assert pcm.std() == pytest.approx(noise.std(), rel=0.3)
 
 
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.mp3", "a"])
+def test_a_file_that_is_empty_is_told(tmp_path, name):
+    """FFmpeg says, by its name, that data or an argument are invalid."""
+    (tmp_path / name).touch()
+    with pytest.raises(AudioError, match=f"{name} is empty"):
+        media_files.read_audio(tmp_path / name)
+
+
 def test_a_pipe_that_brings_nothing_is_told(monkeypatch):
     with subprocess.Popen(["true"], stdout=subprocess.PIPE) as true:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(true.stdout))

@@ -169,6 +169,10 @@ def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
         raise AudioError(f"{path} is a folder: give an audio file")
     try:
         file = _standard_input() if name != str(path) else open(path, "rb")  # noqa: SIM115
+        if file.seekable():
+            if not file.read(1):  # of which FFmpeg says that an argument is invalid
+                raise AudioError(f"{name} is empty: what was to write it may have failed")
+            file.seek(-1, 1)
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network. (`options` would be given to streams, too, which ends
         # PyAV before 17 by SIGSEGV where a stream is found late, as in an MPEG film.)
