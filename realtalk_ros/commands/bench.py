@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros import processors
 from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_look_ahead
 from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=int,
-        default=min(2, os.cpu_count() or 1),
+        default=processors.threads(2),
         help="CPU threads of the renderer",
     )
     add_device(parser)
@@ -288,7 +289,7 @@ def machine(load_average: tuple[float, float, float]) -> dict[str, Any]:
         gpu = found.stdout.strip() or None
     return {
         "cpu": cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": round(processors.available(), 2),
         "gpu": gpu,
         "load_average": [round(value, 2) for value in load_average],
         "system": platform.platform(),
@@ -318,6 +319,7 @@ def table(report: dict[str, Any]) -> str:
             f"{stage['calls']:6d}"
         )
     here = report["machine"]
+    cores = f"{here['cores']:g} core{'s' * (here['cores'] != 1)}"
     sizes = ", ".join(f"{name} {size}" for name, size in report["model_mb"].items())
     rows += [
         "in a row: beside each frame the transformer runs for the next, as of speech known before;",
@@ -330,7 +332,7 @@ def table(report: dict[str, Any]) -> str:
         f"peak memory {report['peak_memory_mb']:.0f} MB; loading: "
         + ", ".join(f"{name} {ms:.0f} ms" for name, ms in report["load_ms"].items()),
         f"models in MB: {sizes}",
-        f"{here['cpu']}, {here['cores']} cores, load average {here['load_average'][0]}; "
+        f"{here['cpu']}, {cores}, load average {here['load_average'][0]}; "
         + (f"{here['gpu']}; " if here["gpu"] else "")
         + f"device {report['device']}, {report['threads']} renderer threads",
         f"Python {here['python']}, onnxruntime {here['onnxruntime']} "

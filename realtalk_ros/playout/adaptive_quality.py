@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from realtalk_ros import processors
+
 # What fps and size are divided by, from the best to the least.
 LEVELS = ((1, 1), (1.5, 1), (2, 1), (2, 2), (4, 2))
 SPEEDUP = 1.35  # of an image of half the size: the networks' crop stays the same
@@ -91,12 +93,8 @@ class ProcessorIdleness:
     @staticmethod
     def _times() -> tuple[int, int]:
         """(idle, all) ticks so far of the cores that this process may use."""
-        try:
-            with open("/sys/fs/cgroup/cpu.max") as file:
-                if not file.read().startswith("max"):
-                    return 0, 0  # a container with a part of a core: how idle that is, is not known
-        except OSError:
-            pass
+        if processors.quota() is not None:
+            return 0, 0  # with a part of a core: how idle that is, is not known
         try:
             with open("/proc/stat") as file:
                 rows = {row[0]: row[1:] for row in map(str.split, file) if row[:1]}
