@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from realtalk_ros import control_groups
+
 
 def available(root: Path = Path("/")) -> float:
     """Processors that this process may use; 0.5: half the time of one. `root`: of the files of the
@@ -34,7 +36,7 @@ def quota(root: Path = Path("/")) -> float | None:
 
 
 def _limits(root: Path) -> Iterator[float]:
-    for group in _groups(root):
+    for group in control_groups.folders("cpu", root):
         try:
             if (file := group / "cpu.max").is_file():  # control groups 2
                 most, period = file.read_text().split()
@@ -45,24 +47,3 @@ def _limits(root: Path) -> Iterator[float]:
                 yield int(most) / int(period)
         except (OSError, ValueError):
             continue
-
-
-def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the groups of this process that may limit it, and of those above them. (Within a
-    container, its own group is mounted as the uppermost, whatever its name outside is.)"""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    mounted = root / "sys/fs/cgroup"
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, name = rest.partition(":")
-        if not controllers:
-            top = mounted
-        elif "cpu" in controllers.split(","):
-            top = mounted / "cpu"
-        else:
-            continue
-        own = Path(*(part for part in name.split("/") if part not in ("", "..")))
-        yield from (top / folder for folder in (own, *own.parents))

@@ -6,49 +6,39 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from machine_files import CONTAINER, UNIT, machine
 
 from realtalk_ros import processors
 
 CORES = float(len(os.sched_getaffinity(0)))
-TWO, ONE = "0::/system.slice/face.service\n", "5:memory:/docker/1\n3:cpu,cpuacct:/docker/1\n"
-
-
-def system(root: Path, groups: str, files: dict[str, str]) -> Path:
-    """The files of a machine on which this process is in these control groups."""
-    for name, text in {"proc/self/cgroup": groups, **files}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 @pytest.mark.parametrize(
     "groups, files, expected",
     [
         ("", {}, CORES),
-        (TWO, {"system.slice/face.service/cpu.max": "max 100000\n"}, CORES),
+        (UNIT, {"system.slice/face.service/cpu.max": "max 100000\n"}, CORES),
         # systemd's CPUQuota=50%, of the unit, and of the slice that it is in
-        (TWO, {"system.slice/face.service/cpu.max": "50000 100000\n"}, 0.5),
-        (TWO, {"system.slice/face.service/cpu.max": "max 100000\n",
-               "system.slice/cpu.max": "30000 100000\n"}, 0.3),
+        (UNIT, {"system.slice/face.service/cpu.max": "50000 100000\n"}, 0.5),
+        (UNIT, {"system.slice/face.service/cpu.max": "max 100000\n",
+                "system.slice/cpu.max": "30000 100000\n"}, 0.3),
         # a container: its own group is the uppermost that it sees
-        (TWO, {"cpu.max": "70000 100000\n"}, 0.7),
+        (UNIT, {"cpu.max": "70000 100000\n"}, 0.7),
         ("0::/../face\n", {"cpu.max": "70000 100000\n"}, 0.7),
         # control groups 1, as they are named on the host, and as a container sees them
-        (ONE, {"cpu/docker/1/cpu.cfs_quota_us": "25000\n",
-               "cpu/docker/1/cpu.cfs_period_us": "100000\n"}, 0.25),
-        (ONE, {"cpu/cpu.cfs_quota_us": "25000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 0.5),
-        (ONE, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "50000\n"}, CORES),
+        (CONTAINER, {"cpu/docker/1/cpu.cfs_quota_us": "25000\n",
+                     "cpu/docker/1/cpu.cfs_period_us": "100000\n"}, 0.25),
+        (CONTAINER, {"cpu/cpu.cfs_quota_us": "25000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 0.5),
+        (CONTAINER, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "50000\n"}, CORES),
         # more than there is, and what is no number
-        (TWO, {"cpu.max": "99900000 100000\n"}, CORES),
-        (TWO, {"cpu.max": "much 100000\n"}, CORES),
+        (UNIT, {"cpu.max": "99900000 100000\n"}, CORES),
+        (UNIT, {"cpu.max": "much 100000\n"}, CORES),
     ],
 )  # fmt: skip
 def test_a_quota_is_known(tmp_path, groups, files, expected):
-    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
-    assert processors.available(system(tmp_path, groups, files)) == expected
+    assert processors.available(machine(tmp_path, groups, files)) == expected
 
 
 def test_one_core_of_several_is_one():

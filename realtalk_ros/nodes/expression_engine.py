@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from realtalk_ros import onnx_session
+from realtalk_ros import memory, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
@@ -156,6 +156,7 @@ class ExpressionEngine:
         )
         person = Avatar.load(settings.avatar)
         prior = model.prior(person.identity, person.reference_expressions)
+        memory.give_back()
         return LoadedModel(model, prior, settings)
 
     def _use(self, loaded: LoadedModel) -> None:

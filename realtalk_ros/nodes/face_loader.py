@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from realtalk_ros import cpu_provider, onnx_session
+from realtalk_ros import cpu_provider, memory, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
@@ -204,6 +204,7 @@ class FaceLoader:
     def _loaded(
         renderer: FaceRenderer, settings: RendererSettings, failures: int
     ) -> LoadedRenderer:
+        memory.give_back()
         checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
         return LoadedRenderer(renderer, settings, checksums, failures)
 
