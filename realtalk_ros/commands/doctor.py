@@ -78,10 +78,10 @@ def run(_: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which things depend on each other."""
     failed, broken = False, set()
-    checks = (python, packages, providers, model_files, avatar, speech_to_video, shared_memory, ros,
-              espeak, optional, disk)  # fmt: skip
+    checks = (python, packages, providers, model_files, avatar, speech_to_video, speed, free_memory,
+              shared_memory, ros, espeak, optional, disk)  # fmt: skip
     for check in checks:
-        if check is speech_to_video and failed:
+        if check in (speech_to_video, speed) and failed:
             continue  # it would only say the same again
         try:
             for finding in check():
@@ -263,6 +263,18 @@ def can_log() -> bool:
     above = (folder, *folder.absolute().parents)
     there = next(path for path in above if is_folder(path) or is_file(path))
     return is_folder(there) and os.access(there, os.W_OK | os.X_OK)
+
+
+def speed() -> Iterator[Finding]:
+    from realtalk_ros.commands import machine_findings  # imports NumPy, which may be broken
+
+    yield from machine_findings.speed()
+
+
+def free_memory() -> Iterator[Finding]:
+    from realtalk_ros.commands import machine_findings
+
+    yield from machine_findings.free_memory()
 
 
 def shared_memory() -> Iterator[Finding]:
