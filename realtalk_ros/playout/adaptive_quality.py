@@ -43,9 +43,10 @@ class QualityController:
         """What to divide fps and size by."""
         return LEVELS[self.level]
 
-    def update(self, load: float, missed: float, idle: float = 0.0) -> bool:
-        """Takes the last second's load, share of missed frames, and share of the processor's time
-        that was idle. True if the level changed."""
+    def update(self, load: float, missed: float, idle: float = 0.0, speaking: float = 0.0) -> bool:
+        """Takes the last second's load, share of missed frames, share of the processor's time that
+        was idle, and the load that it would have been if the face had spoken, where that is more.
+        True if the level changed."""
         self._since_up += 1
         limited = load > LIMITED or idle < IDLE
         overloaded = load > OVERLOAD or (missed > MISSED and limited)
@@ -59,7 +60,7 @@ class QualityController:
             if self._since_up == TAKEN_BACK:
                 self._up_after = UP_AFTER  # going up was right
             return False
-        loads = [self._load_at(level, load) for level in range(self.level)]
+        loads = [self._load_at(level, max(load, speaking)) for level in range(self.level)]
         self._good_seconds = (
             self._good_seconds + 1 if loads[-1] < OVERLOAD and missed < MISSED / 2 else 0
         )

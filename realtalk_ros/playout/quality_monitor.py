@@ -13,6 +13,10 @@ from realtalk_ros.playout.face_playout import FacePlayout
 
 RENDER_MARGIN = 1.3  # of one measured rendering time, until there are more
 READY_EARLY = 0.003  # s that rendering may take longer than it took recently
+MOSTLY = 0.8  # share of frames of speech in a second that tells their cost
+SMOOTHING = 0.5  # weight of the latest second in that
+COMPARED = 3  # s of silence after speech that tell the cost of silence
+MAX_RATIO = 4.0
 RECENT = 50  # frames of speech by which the lead is chosen: others can be rendered faster
 
 
@@ -25,7 +29,7 @@ class FrameStatistics:
         self.behind_ms: deque[float] = deque(maxlen=250)  # published after they were due
         self.speech_ms: deque[float] = deque(maxlen=RECENT)  # rendering, of frames of speech
         # Since `take_load`; the work of each thread.
-        self._generating = self._showing = self._shown = self._missed = 0.0
+        self._generating = self._showing = self._shown = self._missed = self._of_speech = 0.0
 
     def add(
         self,
@@ -48,12 +52,14 @@ class FrameStatistics:
         self._showing += compose + publish
         self._shown += 1
         self._missed += missed
+        self._of_speech += speech
 
-    def take_load(self) -> tuple[float, float, float]:
-        """(s of work of the thread that had more, frames shown, frames missed) since the last
+    def take_load(self) -> tuple[float, float, float, float]:
+        """(s of work of the thread that had more, frames shown, of speech, missed) since the last
         call."""
-        load = max(self._generating, self._showing), self._shown, self._missed
-        self._generating = self._showing = self._shown = self._missed = 0.0
+        busy = max(self._generating, self._showing)
+        load = busy, self._shown, self._of_speech, self._missed
+        self._generating = self._showing = self._shown = self._missed = self._of_speech = 0.0
         return load
 
     def percentiles(self) -> Iterator[tuple[str, float]]:
@@ -66,6 +72,30 @@ class FrameStatistics:
                 yield f"{name}_p95", float(high)
 
 
+class SpeechCost:
+    """How much more work frames of speech are than those of silence: at a better quality than now,
+    the machine must keep up when the face speaks again, too. Call `update` once a second."""
+
+    def __init__(self) -> None:
+        self._speech = self._silence = 0.0  # s of work on a frame, lately
+        self._silent_seconds = 0
+        self._ratio = 1.0
+
+    def update(self, work: float, speech: float) -> float:
+        """Takes a second's mean work on a frame, s, and its share of frames of speech. Returns how
+        many times that work would be if all of them had been of speech."""
+        if speech > MOSTLY:
+            self._speech += SMOOTHING * (work - self._speech) if self._speech else work
+            self._silent_seconds = 0
+        elif not speech:
+            self._silent_seconds += 1
+            # Later on, other programs may have come or gone.
+            if self._speech and self._silent_seconds <= COMPARED:
+                self._silence += (work - self._silence) / self._silent_seconds
+                self._ratio = min(MAX_RATIO, max(1.0, self._speech / max(1e-6, self._silence)))
+        return self._ratio / (speech * self._ratio + 1.0 - speech)
+
+
 class QualityMonitor:
     """Call `update` once a second."""
 
@@ -73,18 +103,20 @@ class QualityMonitor:
         self.controller = QualityController()
         self.statistics = FrameStatistics()
         self._playout = playout
+        self._speech_cost = SpeechCost()
         self._idleness = ProcessorIdleness()
 
     def update(self, adapt: bool) -> bool:
         """Adjusts the lead to how long rendering took recently, and, if `adapt`, the quality to
         whether the machine keeps up. True if the quality changed."""
-        busy, shown, missed = self.statistics.take_load()
+        busy, shown, of_speech, missed = self.statistics.take_load()
         idle = self._idleness.idle()
         if not shown:
             return False
         self._adjust_lead()
         load = busy / shown * self._playout.fps
-        return adapt and self.controller.update(load, missed / (shown + missed), idle)
+        speaking = load * self._speech_cost.update(busy / shown, of_speech / shown)
+        return adapt and self.controller.update(load, missed / (shown + missed), idle, speaking)
 
     def set_render_time(self, seconds: float) -> None:
         """Chooses the lead by the first measured rendering time, s."""
