@@ -15,6 +15,7 @@ from std_msgs.msg import Bool, String  # noqa: E402
 
 from realtalk_ros.errors import NetworkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
+from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.playout.adaptive_quality import QualityController  # noqa: E402
 from realtalk_ros.playout.audio_playout import FADE  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
@@ -123,7 +124,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):
     renderer, first = stage.renderer, len(stage.shown)
-    lower, higher = "cannot keep up", "keeps up again"
+    lower, higher, advice = "cannot keep up", "keeps up again", 0
     for level, fps, size, said in (
         (1, FPS / 1.5, 128, lower), (3, FPS / 2, 64, lower), (2, FPS / 2, 128, higher),
         (0, FPS, 128, higher),
@@ -135,9 +136,43 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 1, 10, "images")
         assert renderer.playout.fps == fps
         assert ("cannot keep up" in renderer.warning()) == (level > 0)
-        assert f"this machine {said}: now {fps:.3g} fps, {size} pixels" in capfd.readouterr().err
+        log = capfd.readouterr().err
+        assert f"this machine {said}: now {fps:.3g} fps, {size} pixels" in log
+        advice += log.count("set a lower fps or size")
+    assert advice == 1
     times = [frame.time for _, frame in stage.shown[first:]]
     assert times == sorted(times)
+
+
+def test_sound_that_is_left_out_is_said(stage, capfd):
+    """By the node that left it out: what stalls before it is processed, and what comes after its
+    frames."""
+    take = stage.expression.turns.take
+    stall = {"seconds": 1.0}
+
+    def slow_take(now, ahead):
+        if stage.expression.turns.utterances and stage.expression.counts["chunks"] > chunks + 5:
+            time.sleep(stall.pop("seconds", 0.0))
+        return take(now, ahead)
+
+    chunks = stage.expression.counts["chunks"]
+    stage.expression.turns.take = slow_take
+    try:
+        stage.client.speak(PCM, "stalls", chunk=0.05, lead=0.0)
+        stage.client.wait(lambda: not stall, 10, "the stall")
+        stage.client.wait(lambda: stage.expression.turns.skipped, 10, "sound that is skipped")
+    finally:
+        stage.expression.turns.take = take
+    speech = stage.client.node.create_publisher(AudioChunk, "speech", 10)
+    stage.client.wait(speech.get_subscription_count, 10, "subscriber of speech")
+    late = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le", utterance_id="late")
+    late.header.stamp.sec, late.data = int(time.time()) - 5, bytes(2 * 8000)
+    speech.publish(late)
+    counts = stage.renderer.problems.counts
+    stage.client.wait(lambda: any("late_sound_ms" in text for text in counts), 10, "a warning")
+    log = capfd.readouterr().err
+    for key in ("skipped_s counts it", "late_sound_ms counts it"):
+        assert log.count(key) == 1
 
 
 def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):

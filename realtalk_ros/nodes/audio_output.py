@@ -13,6 +13,12 @@ from realtalk_ros.stream_types import ScheduledChunk
 
 MAX_SLEEP = 0.01  # s between two checks whether audio is due, while there is any
 MIN_SLEEP = 0.001  # s
+MUCH_LOST = 0.1  # s of sound that was left out, from which on that is said
+LOST = (
+    "some of the sound comes too late for its frames, and is left out (late_sound_ms counts it): "
+    "this machine, or that of expression_node, is too slow or too busy. `realtalk doctor` says "
+    "what to set"
+)
 IDLE = 0.2  # s between two checks while there is none
 
 
@@ -22,6 +28,7 @@ class AudioOutput:
     def __init__(self, node: lifecycle.RealTalkNode, playout: FacePlayout) -> None:
         self._node, self._playout = node, playout
         self.publisher = node.publisher(AudioChunk, "audio_out", qos.STREAM)
+        self._said_of = 0.0  # s of sound that was left out before that was said last
 
     def run(self, stop: threading.Event) -> None:
         """Publishes what is due until `stop` is set."""
@@ -36,6 +43,13 @@ class AudioOutput:
             if not self._playout.wake_audio.wait(IDLE):
                 continue
             time.sleep(max(MIN_SLEEP, min(wait, MAX_SLEEP)))
+
+    def watch(self) -> None:
+        """Once a second: says that sound is left out."""
+        lost = self._playout.late_sound
+        if lost - self._said_of > MUCH_LOST:
+            self._said_of = lost
+            self._node.problems.add(LOST)
 
     def reset(self, message: AudioChunk) -> None:
         """An interrupt: drops all audio, and passes the reset on, as players drop theirs, too."""

@@ -57,6 +57,11 @@ LATE = (
     "the sound on audio comes later and later, or long after its stamps: it is played when it "
     "comes. Send it faster than it is spoken, or stamp it with a later time"
 )
+SKIPPED = (
+    "some of the sound on audio is left out, as its time had passed before it was processed "
+    "(skipped_s counts it): this machine is too slow or too busy, or it came late. `realtalk "
+    "doctor` says what to set"
+)
 
 
 class ExpressionNode(FaceNode):
@@ -255,6 +260,7 @@ class ExpressionNode(FaceNode):
             if self.turns.skipped > skipped:  # the end of the running utterance was, too
                 skipped = self.turns.skipped
                 pipeline.reset()
+                self.problems.add(SKIPPED)
             if chunk is None:
                 break
             scheduled, expressions = self.engine.process(chunk, now)
@@ -273,8 +279,13 @@ class ExpressionNode(FaceNode):
         if pipeline.end is not None and not self.turns.utterances:
             self._publish(self.engine.flush())
         if seconds:
-            load = (time.perf_counter() - began) / seconds
-            self._load += SMOOTHING * (load - self._load)
+            self._note_load((time.perf_counter() - began) / seconds)
+
+    def _note_load(self, load: float) -> None:
+        """Takes the s of computing that a second of sound took."""
+        before, self._load = self._load, self._load + SMOOTHING * (load - self._load)
+        if before <= OVERLOAD < self._load:
+            self.problems.add(self.warning())
 
     def _publish(self, expressions: list[TimedExpression]) -> None:
         for expression in expressions:
@@ -338,7 +349,7 @@ class ExpressionNode(FaceNode):
     def warning(self) -> str:
         if self._load > OVERLOAD:
             share = f"{self._load:.1f} s of computing a second of sound"
-            return f"this machine cannot keep up: {share}"
+            return f"this machine cannot keep up: {share}. Close other programs, or lower fps"
         return super().warning()
 
     def status(self) -> dict[str, Any]:

@@ -47,6 +47,10 @@ MIXED = (
     "two nodes send expressions at once, so the face goes back and forth, and sound may be left "
     "out: stop one of them, or remap its topic expression"
 )
+TOO_SLOW = (
+    "frame rate and size are lowered, as this machine is too slow for those that are set, or too "
+    "busy: close other programs, or set a lower fps or size (`realtalk doctor` proposes them)"
+)
 # Parameters that are text: the attribute of Face, and what is made of them.
 LOOKS = {"mark": ("watermark", Watermark), "background": ("background", Background)}
 GAINS = ("expression_gain", "emotion_gain", "idle_gain", "head_gain")
@@ -323,6 +327,7 @@ class RendererNode(FaceNode):
             return
         if self.loader.take_failure():
             self._restore_parameters()
+        self.audio.watch()
         # What loads uses the processor, too.
         if self.quality.update(adapt=self.adapt_quality and not self.loader.loading):
             self.apply_quality()
@@ -335,6 +340,8 @@ class RendererNode(FaceNode):
         keeps_up = self._level < before
         reason = "this machine keeps up again" if keeps_up else "this machine cannot keep up"
         self.get_logger().info(f"{reason}: now {fps:.3g} fps, {size} pixels")
+        if not keeps_up:
+            self.problems.add(TOO_SLOW)
         self.playout.set_fps(fps)
         self.loader.request(f"size {size}")
 

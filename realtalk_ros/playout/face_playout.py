@@ -134,6 +134,12 @@ class FacePlayout:
             elif len(chunk.pcm) and overdue > LATE - SLICE:  # it would be dropped
                 self._frames.delay.note_late_audio(late + SLICE, now)
 
+    @property
+    def late_sound(self) -> float:
+        """Length of the sound that came too late and was left out, s."""
+        with self._lock:
+            return self._audio.late
+
     def set_playback_latency(self, seconds: float) -> None:
         """Audio is handed out so much before its frame. What plays goes on without a gap, as the
         frames wait where that is more than before; where it is less, they are shown earlier as far
