@@ -20,6 +20,7 @@ from rclpy.utilities import remove_ros_args
 
 from realtalk_ros.errors import RealTalkError, first_line
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+from realtalk_ros.nodes.late_network import LateNetwork
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 from realtalk_ros.nodes.ros_arguments import (
     check_values,
@@ -138,6 +139,7 @@ def run(
         elif others:
             advice = "a parameter is given as --ros-args -p NAME:=VALUE (--help lists them)"
             print(f"realtalk_ros: ignored: {' '.join(others)}; {advice}", file=sys.stderr)
+        network = LateNetwork()
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         nodes = make_nodes()
         if helped:
@@ -145,6 +147,7 @@ def run(
             return 0
         for line in ignored(args, [node.get_fully_qualified_name() for node in nodes]):
             nodes[0].problems.add(line)
+        network.watch(nodes[0])
         return spin(nodes)
     except REFUSED as error:
         print(f"realtalk_ros: {with_advice(error, args)}", file=sys.stderr)
