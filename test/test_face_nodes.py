@@ -2,6 +2,7 @@
 """What the two nodes of a face show and play: sound with its frames, commands, quality, errors."""
 
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -120,6 +121,16 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     publishers["emotion"].publish(String(data="neutral"))
     publishers["listening"].publish(Bool(data=False))
     stage.client.wait(lambda: stage.weights[smile] < 0.1, 8, "a neutral face")
+
+
+@pytest.mark.skipif(find_spec("hri_msgs") is not None, reason="hri_msgs is installed")
+def test_emotions_that_cannot_be_read_are_said(stage, capfd):
+    """Somebody publishes what may well be hri_msgs/Expression."""
+    publisher = stage.client.node.create_publisher(String, "robot_expression", 10)
+    counts = stage.renderer.problems.counts
+    stage.client.wait(lambda: any("hri_msgs" in text for text in counts), 10, "a warning")
+    assert capfd.readouterr().err.count("/realtalk/robot_expression is not read, as hri_msgs") == 1
+    stage.client.node.destroy_publisher(publisher)
 
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,8 @@ from realtalk_ros.nodes import lifecycle, qos
 from realtalk_ros.nodes.face_loader import FaceLoader
 from realtalk_ros.nodes.look_at import LookAtTransformer
 from realtalk_ros.playout.face_playout import FacePlayout
+
+HRI_TOPIC = "robot_expression"  # ROS4HRI's
 
 
 class FaceCommands:
@@ -36,11 +37,23 @@ class FaceCommands:
             (PointStamped, "look_at", self.on_look_at),
             (Bool, "listening", self.on_listening),
         ]
-        with contextlib.suppress(ImportError):
+        self._unread = ""  # topic whose type is not installed here
+        try:
             hri = importlib.import_module("hri_msgs.msg")
-            topics.append((hri.Expression, "robot_expression", self.on_hri_expression))
+            topics.append((hri.Expression, HRI_TOPIC, self.on_hri_expression))
+        except ImportError:
+            self._unread = node.resolve_topic_name(HRI_TOPIC)
         for kind, topic, callback in topics:
             node.subscription(kind, topic, callback, qos.COMMAND)
+
+    def watch(self) -> None:
+        """Once a second: says that emotions come that cannot be read."""
+        if self._unread and self._node.count_publishers(self._unread):
+            self._node.problems.add(
+                f"{self._unread} is not read, as hri_msgs is not installed here: install it "
+                "(ros-<distro>-hri-msgs) or source its workspace, and start this node again"
+            )
+            self._unread = ""
 
     def on_emotion(self, message: String) -> None:
         self._set_emotion(message.data)

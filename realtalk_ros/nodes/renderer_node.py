@@ -328,6 +328,7 @@ class RendererNode(FaceNode):
         if self.loader.take_failure():
             self._restore_parameters()
         self.audio.watch()
+        self.commands.watch()
         # What loads uses the processor, too.
         if self.quality.update(adapt=self.adapt_quality and not self.loader.loading):
             self.apply_quality()
