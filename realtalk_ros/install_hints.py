@@ -102,6 +102,9 @@ ROS = (
     "visualization_msgs", "lifecycle_msgs", "action_msgs", "rosgraph_msgs", "tf2_msgs", "tf2_ros",
     "launch", "launch_ros",
 )  # fmt: skip
+# By PyPI's wheels for ARM: Pythons that have no MediaPipe that is taken, and that have a GPU's
+# ONNX Runtime.
+ARM_LACKS_MEDIAPIPE, ARM_HAS_GPU = (3, 13), (3, 12)
 APT_FROM = (3, 11)  # the Python of Debian 12; packages beside an older one are too old
 
 
@@ -109,6 +112,11 @@ def how_to_install(*modules: str) -> str:
     """The command that installs those of `modules` (keys of PACKAGES) that are missing; all of
     them, if none is (and, it seems, one does not work)."""
     wanted = [name for name in modules if not is_installed(name)] or list(modules)
+    if "mediapipe" in wanted and is_arm() and sys.version_info >= ARM_LACKS_MEDIAPIPE:
+        return (
+            "there is no MediaPipe for ARM and this Python: enrol on another computer, and copy "
+            "the avatar's folder"
+        )
     by_apt, by_pip = [], []
     for name in wanted:
         package = PACKAGES[name]
@@ -152,6 +160,11 @@ def _as_installed(requirement: str) -> str:
 
 def how_to_get_gpu() -> str:
     """Commands for an ONNX Runtime that uses an NVIDIA GPU, in place of the one for CPUs."""
+    if is_arm() and sys.version_info < ARM_HAS_GPU:  # the one for CPUs must not be lost for nothing
+        return (
+            "put the onnxruntime-gpu of NVIDIA's own index for this JetPack in place of "
+            "onnxruntime (PyPI has none for ARM and this Python)"
+        )
     return _instead_of_onnxruntime("onnxruntime-gpu>=1.17")
 
 
@@ -215,6 +228,10 @@ def in_environment() -> bool:
 def has_ros_wheels() -> bool:
     """Whether PyPI has ROS 2 for this kind of machine."""
     return (platform.system(), platform.machine()) == ("Linux", "x86_64")
+
+
+def is_arm() -> bool:
+    return platform.machine() in ("aarch64", "arm64")
 
 
 def is_managed() -> bool:

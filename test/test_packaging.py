@@ -338,6 +338,20 @@ def test_where_pypi_has_no_ros_only_colcon_is_named(place, monkeypatch, environm
     assert f"{pip} install" in install_hints.how_to_install("soxr")
 
 
+def test_on_arm_nothing_is_named_that_pypi_lacks(place, monkeypatch):
+    """A command that takes the working ONNX Runtime away, and then finds no other, does harm."""
+    pip = place(environment=True)
+    for machine, python, gpu, mediapipe in (
+        ("x86_64", (3, 10), True, True), ("x86_64", (3, 13), True, True),
+        ("aarch64", (3, 10), False, True), ("aarch64", (3, 12), True, True),
+        ("aarch64", (3, 13), True, False),
+    ):  # fmt: skip
+        monkeypatch.setattr(platform, "machine", lambda m=machine: m)
+        monkeypatch.setattr(sys, "version_info", (*python, 0, "final", 0))
+        assert (f"{pip} uninstall" in install_hints.how_to_get_gpu()) == gpu
+        assert (pip in install_hints.how_to_install_extra("enroll")) == mediapipe
+
+
 def test_what_is_installed_and_broken_is_installed_again(place, monkeypatch):
     pip = place(environment=True)
     assert install_hints.how_to_repair("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
