@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 from realtalk_ros import __version__, ending_signals, install_hints
-from realtalk_ros.errors import RealTalkError, reason
+from realtalk_ros.errors import NO_MEMORY, RealTalkError, reason
 
 # Words of the command: (module, purpose).
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -243,6 +243,8 @@ def execute(argv: Sequence[str], command: tuple[str, ...]) -> int:
         return args.run(args) or 0
     except RealTalkError as error:
         return fail(command, str(error))
+    except MemoryError:
+        return fail(command, NO_MEMORY)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(" ".join(command)) or EXTRAS.get(" ".join(command[:1]), "")
         return fail(command, install_hints.what_is_missing(error.name or str(error), extra))

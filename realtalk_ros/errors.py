@@ -22,6 +22,14 @@ class NetworkError(RealTalkError):
     """A network that failed while it ran, as where a GPU is lost."""
 
 
+NO_MEMORY = "no memory is left for it: close other programs, or give a container more"
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error, of Python or of a library in C++, is that memory was refused."""
+    return isinstance(error, MemoryError) or "bad_alloc" in str(error)
+
+
 def reason(error: Exception) -> str:
     """What the system, or a library, says of an error, in a line; its kind where it says
     nothing."""

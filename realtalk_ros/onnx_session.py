@@ -27,7 +27,7 @@ from realtalk_ros.contracts import (
     PROVIDERS,
     STEP_FILE,
 )
-from realtalk_ros.errors import ModelError
+from realtalk_ros.errors import NO_MEMORY, ModelError, lacks_memory
 from realtalk_ros.paths import is_file
 
 BUNDLED = Path(__file__).parent / "models"
@@ -163,7 +163,8 @@ def session(
             ],
         )
     except Exception as error:  # onnxruntime's own exceptions share no base class but this
-        raise ModelError(f"model file {path} cannot be loaded: {how_to_restore(path)}") from error
+        mend = NO_MEMORY if lacks_memory(error) else how_to_restore(path)
+        raise ModelError(f"model file {path} cannot be loaded: {mend}") from error
     _SESSIONS[key] = opened
     return opened
 

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory that is left, and that is given back."""
+"""The memory that is left, that is given back, and that is refused."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import onnxruntime
 import pytest
 from machine_files import CONTAINER, UNIT, machine
 
-from realtalk_ros import memory
+from realtalk_ros import memory, onnx_session
+from realtalk_ros.cli import main
+from realtalk_ros.commands import bench
+from realtalk_ros.errors import ModelError
 
 GB = 2**30
 MACHINE = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:  2097152 kB\n"}
@@ -58,3 +62,45 @@ def test_what_loading_took_is_given_back():
         pytest.skip("the C library is not glibc")
     assert not done.returncode, done.stderr
     assert float(done.stdout) < 20
+
+
+def refuse(*_args, **_options):
+    raise MemoryError
+
+
+def test_a_command_that_gets_no_memory_says_so_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "measure", refuse)
+    assert main(["bench"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no memory is left" in said
+
+
+def test_a_network_for_which_no_memory_is_left_is_not_called_damaged(monkeypatch):
+    def refuse_in_cpp(*_args, **_options):
+        raise RuntimeError("Exception during initialization: std::bad_alloc")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse_in_cpp)
+    with pytest.raises(ModelError, match="no memory is left"):
+        onnx_session.session(onnx_session.REFERENCE_NETWORK, threads=7)
+
+
+def test_a_node_that_gets_no_memory_says_so_and_tries_again(capfd):
+    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
+    from realtalk_ros.nodes.lifecycle import RealTalkNode
+    from ros_domains import domain_of
+
+    class HungryNode(RealTalkNode):
+        setup = refuse
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_of(__file__))
+    node = HungryNode("hungry_node", context=context)
+    node.try_setup()
+    node.problems.exception(MemoryError())
+    assert "no memory is left" in node.failure and node.exit_code is None
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    said = capfd.readouterr().err
+    assert said.count("no memory is left") == 2 and "trying again every" in said
+    assert "Traceback" not in said

@@ -21,7 +21,7 @@ from realtalk_ros import __version__, install_hints
 from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import PROVIDERS
 from realtalk_ros.enroll import landmarker_file
-from realtalk_ros.errors import RealTalkError, one_line
+from realtalk_ros.errors import NO_MEMORY, RealTalkError, lacks_memory, one_line
 from realtalk_ros.paths import is_file, is_folder
 
 OLDEST_PYTHON = (3, 10)
@@ -98,7 +98,7 @@ def examine() -> Iterator[Finding]:
             reason = one_line(error)
             yield fail(
                 f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
-                "reinstall realtalk_ros and its dependencies",
+                NO_MEMORY if lacks_memory(error) else "reinstall realtalk_ros and its dependencies",
             )
 
 

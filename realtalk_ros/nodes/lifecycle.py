@@ -21,7 +21,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from realtalk_ros.audio.pcm import encode_pcm
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import NO_MEMORY, RealTalkError, lacks_memory
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.duplicate_nodes import DuplicateNodes
@@ -255,12 +255,13 @@ class RealTalkNode(MediaTimeNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self.setup()
-        except RealTalkError as error:
-            if self.failure != str(error):
-                self.failure = str(error)
+        except (RealTalkError, MemoryError) as error:
+            reason = NO_MEMORY if lacks_memory(error) else str(error)
+            if self.failure != reason:
+                self.failure = reason
                 retries = self.persistent and self.wanted_active
                 again = f" (trying again every {RETRY:.0f} s)" if retries else ""
-                self.get_logger().error(f"{error}{again}")
+                self.get_logger().error(f"{reason}{again}")
             self.free()
             return TransitionCallbackReturn.FAILURE
         self.failure = ""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from realtalk_ros.errors import NO_MEMORY, lacks_memory
+
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
 MAX_CAUSES = 64  # that are counted separately, so that hostile input cannot fill the memory
 MAX_LENGTH = 1000  # characters of a line in the log, which may quote what a message holds
@@ -37,6 +39,9 @@ class Problems:
 
     def exception(self, error: Exception) -> None:
         """Counts an unexpected exception; where it is new, its traceback is logged."""
+        if lacks_memory(error):
+            self.add(f"something is left out: {NO_MEMORY}")
+            return
         where = traceback.extract_tb(error.__traceback__)[-1:]
         place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
         cause = f"{type(error).__name__}{place}"
