@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar, overload
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 
@@ -31,3 +31,27 @@ def approached(value: Value, target: Value, step: float, time_constant: float) -
     left = (value - target) * math.exp(-step / time_constant)
     farthest = abs(left) if isinstance(left, float) else np.abs(left).max()
     return target + left * (farthest > ARRIVED)
+
+
+class Spring(Generic[Value]):
+    """A value that follows a target as a critically damped spring does: it neither sets off nor
+    stops at once, and is never beyond what its targets were."""
+
+    def __init__(self, value: Value, time_constant: float):
+        """A fourth of the way is done after one `time_constant`, s, 0.6 after two, 0.9 after
+        four."""
+        self.value: Value = value
+        self._speed: Value = 0 * value  # a second
+        self._time_constant = time_constant
+
+    def follow(self, target: Value, step: float) -> Value:
+        """The value `step` seconds later."""
+        constant, left = self._time_constant, math.exp(-step / self._time_constant)
+        way = self.value - target
+        rise = (self._speed + way / constant) * step
+        self.value = target + (way + rise) * left
+        self._speed = (self._speed - rise / constant) * left
+        farthest = np.abs([self.value - target, self._speed * constant]).max()
+        if farthest <= ARRIVED:
+            self.value, self._speed = 1 * target, 0 * target
+        return self.value

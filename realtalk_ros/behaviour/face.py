@@ -13,7 +13,7 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze
 from realtalk_ros.behaviour.idle import Idle
-from realtalk_ros.easing import approached
+from realtalk_ros.easing import Spring, approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
@@ -21,11 +21,14 @@ from realtalk_ros.rendering.common.generated_face import GeneratedFace
 from realtalk_ros.rendering.face_renderer import BegunFrame, FaceRenderer
 from realtalk_ros.rendering.watermark import Watermark
 
-# Time constants, s
-EMOTION_TIME = 0.3  # of a change of emotion
+# Time constants, s; of springs:
+EMOTION_TIME = 0.15  # of a change of emotion
+LIP_TAKE_TIME = 0.035  # of the lips' way from rest and emotion to speech
+LISTENING_TIME = 0.2  # of leaning in to listen
+# of nods: heads of nine filmed speakers speed up no faster, for how fast they move
+NOD_TIME = 0.025
+# and of exponential ways:
 LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
-REST_LEAVE_TIME = 0.06  # of the lips' way from where they rest to where speech wants them
-LISTENING_TIME = 0.4  # of leaning in to listen
 SPEAKING_TIME = 1.2  # of becoming as lively as a speaker, and as quiet as one who is silent
 CHEEK_TIME = 0.12  # of the cheeks, which are heavier than lips: they follow syllables, not phones
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
@@ -79,11 +82,12 @@ class Face:
         self.watermark: Watermark | None = None  # drawn over every frame
         self._background: Background | None = None
         self._target_emotion = arkit.weights()
-        self._emotion = arkit.weights()
-        self._speech = 0.0  # how far the lips belong to speech, 0..1
-        self._lips_moved = 0.0  # how far the lips have left where they rest, 0..1
+        self._emotion = Spring(arkit.weights(), EMOTION_TIME)
+        # How far the lips belong to speech, 0..1: at once, and as what leaves them does so.
+        self._lips_taken, self._lips_moved = 0.0, Spring(0.0, LIP_TAKE_TIME)
         self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
-        self._posture = 0.0  # how far the face has taken its listening posture, 0..1
+        self._posture = Spring(0.0, LISTENING_TIME)  # how far the face listens, 0..1
+        self._nod = Spring(np.zeros(3, np.float32), NOD_TIME)  # of speech, rad
         self._lifted = np.zeros(2, np.float32)  # how far speech lifts the cheeks
         self._time: float | None = None
 
@@ -148,58 +152,65 @@ class Face:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
         temperament = self.renderer.avatar.temperament
-        self._advance(time, speech, weights)
+        self._advance(time, speech, weights, rotation)
         look, head = self.gaze.update(time, self.head_gain)
-        attention = max(self.gaze.attention, self._posture)
+        posture = self._posture.value
+        attention = max(self.gaze.attention, posture)
         shown = self._spoken_weights(weights) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
         shown += self.idle.weights(time, glances)
         shown += self._listening_weights()
-        motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * attention)
+        calm = max(self.gaze.head_attention, posture)
+        motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * calm)
         moved = self.idle.rotation(time) * np.float32(motion)
         tilt = np.array([LISTENING_PITCH, 0, temperament.listening_tilt], np.float32)
-        moved += tilt * np.float32(self._posture)
+        moved += tilt * np.float32(posture)
         spoken = self.idle.spoken_rotation(time) * np.float32(self._speaking)
-        if rotation is not None and np.isfinite(rotation).all():
-            nod = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
-            spoken += nod * np.float32(temperament.head_motion)
+        spoken += self._nod.value * np.float32(temperament.head_motion)
         moved += spoken * np.float32(self.expression_gain)
         return self._from_rest(shown), head + moved * np.float32(self.head_gain)
 
     def _from_rest(self, shown: np.ndarray) -> np.ndarray:
         """What is shown, (52,), as it is added to the resting weights of the avatar."""
         avatar = self.renderer.avatar
-        shown = shown + avatar.parted_weights * np.float32(1 - self._lips_moved)
+        lips_moved = self._lips_moved.value
+        shown = shown + avatar.parted_weights * np.float32(1 - lips_moved)
         # Of a broad smile at rest, half gives way to speech, or no lips would become round, and all
         # to an emotion that is no smile.
         broad = arkit.weights()
         broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
-        gives_way = max(0.5 * self._lips_moved, self._unsmiling())
+        gives_way = max(0.5 * lips_moved, self._unsmiling())
         return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way)
 
     def _unsmiling(self) -> float:
         """How far an emotion that is no smile is shown, 0..1."""
-        return min(max(2 * float(self._emotion.max() - 2 * self._emotion[_SMILE].max()), 0.0), 1.0)
+        shown = self._emotion.value
+        return min(max(2 * float(shown.max() - 2 * shown[_SMILE].max()), 0.0), 1.0)
 
-    def _advance(self, time: float, speech: float, weights: np.ndarray) -> None:
-        """Moves emotion, posture, cheeks and lips on towards their targets. Speech gives some of
-        them, by its probability `speech` and its `weights` (52,)."""
+    def _advance(
+        self, time: float, speech: float, weights: np.ndarray, rotation: np.ndarray | None
+    ) -> None:
+        """Moves emotion, posture, cheeks, lips and head on towards their targets. Speech gives some
+        of them, as of `render`."""
         step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
         self._time = time
-        # Speech takes the lips at once and gives them back slowly.
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
-        self._speech = max(self._speech, target)
-        self._speech = approached(self._speech, target, step, LIP_RELEASE_TIME)
-        # Lips may be moved by weights that come without a probability of speech.
+        # Lips may be moved by weights that come without a probability of speech, or before it.
         lips = float(weights[_LIPS].max())
-        moved = max(target, min((lips - _STILL) / _STILL, 1.0))
-        slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME
-        self._lips_moved = approached(self._lips_moved, moved, step, slow)
+        moved = max(target, min((lips - _STILL) / _STILL, 1.0), 0.0)
+        # Speech takes the lips at once and gives them back slowly.
+        held = approached(self._lips_taken, moved, step, LIP_RELEASE_TIME)
+        self._lips_taken = max(held, moved)
+        self._lips_moved.follow(self._lips_taken, step)
         self._speaking = approached(self._speaking, target, step, SPEAKING_TIME)
-        self._emotion = approached(self._emotion, self._target_emotion, step, EMOTION_TIME)
-        self._posture = approached(self._posture, float(self.listening), step, LISTENING_TIME)
+        self._emotion.follow(self._target_emotion, step)
+        self._posture.follow(float(self.listening), step)
         lift = weights[_LIFTS].sum(0)
         self._lifted = approached(self._lifted, lift, step, CHEEK_TIME)
+        nod = np.zeros(3, np.float32)
+        if rotation is not None and np.isfinite(rotation).all():
+            nod = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
+        self._nod.follow(nod, step)
 
     def _spoken_weights(self, weights: np.ndarray) -> np.ndarray:
         """What speech does, ARKit weights (52,), as this face does it."""
@@ -214,21 +225,23 @@ class Face:
     def _listening_weights(self) -> np.ndarray:
         """What listening adds, (52,): raised brows and the beginning of a smile, which gives way to
         speech, so that lips close, and to emotions that are none."""
-        weights = arkit.weights()
-        if not self._posture:
+        weights, posture = arkit.weights(), self._posture.value
+        if not posture:
             return weights
-        weights[_BROWS] = LISTENING_BROWS * self._posture
-        smile = self.renderer.avatar.temperament.listening_smile * self._posture
-        smile *= (1 - self._lips_moved) * (1 - self._unsmiling())
+        weights[_BROWS] = LISTENING_BROWS * posture
+        smile = self.renderer.avatar.temperament.listening_smile * posture
+        smile *= (1 - self._lips_moved.value) * (1 - self._unsmiling())
         weights[_SMILE] = smile
         weights[_CHEEKS] = SMILING_EYES * smile
         return weights
 
     def _emotion_weights(self) -> np.ndarray:
         """The emotion as far as speech leaves room for it, (52,)."""
-        weights = self._emotion * np.float32(self.emotion_gain)
-        weights[_LIPS] *= np.float32(1 - self._speech)
-        weights[_CORNERS + _SNEER] *= np.float32(1 - 0.5 * self._speech)
+        weights = self._emotion.value * np.float32(self.emotion_gain)
+        moved = self._lips_moved.value
+        weights[_LIPS] *= np.float32(1 - moved)
+        weights[_CORNERS + _SNEER] *= np.float32(1 - 0.5 * moved)
+        # The gap between the lips is speech's at once: its first sound may be a p, b or m.
         parted = max(float(weights @ GAP), 0.0)
-        weights[_CLOSE] -= np.float32(self._speech * parted / GAP[_CLOSE])
+        weights[_CLOSE] -= np.float32(self._lips_taken * parted / GAP[_CLOSE])
         return weights

@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 
-from realtalk_ros.easing import approached
+from realtalk_ros.easing import Spring, approached
 from realtalk_ros.face_model.eye_rotation import EYE_PITCH, EYE_YAW, gaze_weights
 
 HEAD_SHARE = 0.3  # of the angle, which the head takes (Freedman & Sparks 1997: eyes do most of it)
 MAX_HEAD_ANGLE = 0.12  # rad: a picture of a head cannot be turned farther
 MAX_STEP = 0.5  # s from one update to the next; a longer pause counts as this
-EYE_TIME, HEAD_TIME = 0.04, 0.25  # s, time constants
+EYE_TIME, HEAD_TIME = 0.04, 0.12  # s, time constants; the head's of a spring
 HOLD = 5.0  # s for which a point is looked at after it was given last
 MAX_HOLD = 60.0  # s; where more seems to be left, the clock was set back
 
@@ -35,9 +35,15 @@ class Gaze:
         self._target = (0.0, 0.0)
         self._until = -math.inf
         self._eyes = np.zeros(2)  # pitch and yaw in the world, rad
-        self._head = np.zeros(2)
+        self._head = Spring(np.zeros(2), HEAD_TIME)
         self.attention = 0.0  # how far the eyes are fixed on a point: 0 not at all, 1 entirely
+        self._calm = Spring(0.0, HEAD_TIME)
         self._time: float | None = None
+
+    @property
+    def head_attention(self) -> float:
+        """As `attention`, as slowly as a head comes to rest."""
+        return self._calm.value
 
     def look_at(self, point: tuple[float, float, float], time: float, hold: float = HOLD) -> None:
         """Looks at `point` (as `direction_angles` takes it) from `time` on for `hold` s. Raises
@@ -53,9 +59,10 @@ class Gaze:
         target = np.array(self._target if looking else (0.0, 0.0))
         self.attention = approached(self.attention, float(looking), step, EYE_TIME)
         head = head_gain * np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE)
-        self._head = approached(self._head, head, step, HEAD_TIME)
+        turned = self._head.follow(head, step)
+        self._calm.follow(float(looking), step)
         self._eyes = approached(self._eyes, target, step, EYE_TIME)
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
-        in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
+        in_head = (self._eyes - turned) / (EYE_PITCH, EYE_YAW)
         down, left = np.clip(in_head, -1, 1) * self.attention
-        return gaze_weights(left, -down), np.array([*self._head, 0.0], np.float32)
+        return gaze_weights(left, -down), np.array([*turned, 0.0], np.float32)
