@@ -171,7 +171,8 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, width)
     blend *= np.clip(1 - np.maximum(-u, u - width) / (SIDE_MARGIN * width), 0, 1)
-    showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
+    inside = np.clip(0.5 - outside, 0, 1)
+    showing = inside * ((u > 0) & (u < width))
     visible = (255 * showing).astype(np.uint8)
     covered = np.zeros_like(visible)
     if any(eye.curves[4].any() for eye in eyes):
@@ -179,14 +180,22 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     seen = cv2.merge([visible, covered])
     with_iris = pixels.iris_weight(u, v)
     opened = outside < 0
-    moved_u = select(opened, u + with_iris * pixels.movement[0], u)
+    # How much of a pixel lies between the lids. By whole pixels, single ones would flash at the edge
+    # of a lid that moves slowly.
+    inside = np.minimum(inside, np.maximum(lids.upper - lids.lower, 0))
+    moved_u = u + inside * (with_iris * pixels.movement[0])
     eyeball = lids.eyeball(v + with_iris * pixels.movement[1])
-    grid = pixels.in_template(moved_u, select(opened, eyeball, skin))
+    grid = pixels.in_template(moved_u, skin + inside * (eyeball - skin))
     closing: list[ClosingLid | None] = [None] * len(eyes)
     if any(eye.closure > CLOSING for eye in eyes):
         carried, kept = lids.carried(v, width)
-        shown = select(opened, eyeball, select(over, carried, skin))
-        weight = select(over & ~opened, kept * np.minimum(1, 3 * blend), blend)
+        # The skin goes over to that as the lid comes down: it would jump below raised or lowered
+        # brows, with which it has moved.
+        share = over * pixels.painted
+        lid = skin + share * (carried - skin)
+        shown = lid + inside * (eyeball - lid)
+        share *= ~opened
+        weight = blend + share * (kept * np.minimum(1, 3 * blend) - blend)
         closing = closing_lids(pixels, lids, pixels.in_template(moved_u, shown), weight)
     return [
         EyePatch(
@@ -250,6 +259,7 @@ class EyePixels:
                 *eye.movement,  # 14, 15
                 max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),  # 16
                 k,  # 17
+                float(smoothstep(eye.lowered, *PAINTED)),  # 18
             )
             for k, (eye, width, end) in enumerate(zip(eyes, widths, ends, strict=True))
         ]
@@ -258,7 +268,7 @@ class EyePixels:
         self._corner, (u_x, u_y, v_x, v_y) = table[5:7], table[7:11]
         self._directions = (u_x, v_x), (u_y, v_y)
         self._iris, self.movement = table[11:14], table[14:16]
-        self._fade, self.number = table[16:]
+        self._fade, self.number, self.painted = table[16:]
         x = np.arange(ends[-1], dtype=np.float32) + first - corner_x
         y = np.arange(max(heights), dtype=np.float32)[:, None] + top - corner_y
         self.places = u_x * x + u_y * y, v_x * x + v_y * y  # u and v, see `EyeAxes`
@@ -321,7 +331,8 @@ class LidHeights:
         outside = select(over, v - self.upper, self.lower - v)
         follow = 1 - np.maximum(outside, 0) / (LID_MARGIN * width + np.abs(movement))
         skin = v + movement
-        lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
+        rim = 0.5 - (0.5 + HIDDEN_RIM) * self.closure  # as in `eyeball`
+        lowest = np.minimum(skin, self.template_lower + rim)
         return select(over, skin, lowest), outside, np.maximum(follow, 0)
 
     def carried(self, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -335,10 +346,10 @@ class LidHeights:
     def layers(self, pixels: EyePixels) -> np.ndarray:
         """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
         width, (u, v) = pixels.width, pixels.places
-        painted, sealed, turned, highest, lowest = pixels.spread(
+        painted = pixels.painted
+        sealed, turned, highest, lowest = pixels.spread(
             [
                 (
-                    float(smoothstep(eye.lowered, *PAINTED)),
                     float(smoothstep(eye.closure, *SEALED)),
                     eye.side,
                     self.template_upper[part].max(),
@@ -368,8 +379,9 @@ class LidHeights:
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
         """The heights at which the template shows the eyeball: v, kept between its lids."""
-        above = np.clip(self.upper - self.template_upper, 0, MAX_OVERSHOOT)
-        below = np.clip(self.template_lower - self.lower, 0, MAX_OVERSHOOT)
+        # At rest pixels of which a part is inside are left as they are.
+        above = np.clip(self.upper - self.template_upper - 0.5, -0.5, MAX_OVERSHOOT)
+        below = np.clip(self.template_lower - self.lower - 0.5, -0.5, MAX_OVERSHOOT)
         middle = (self.template_upper + self.template_lower) / 2
         height = np.minimum(v, np.maximum(self.template_upper - above, middle))
         return np.maximum(height, np.minimum(self.template_lower + below, middle))
