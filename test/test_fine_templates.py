@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import fine_templates
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplates, enlarged
 
@@ -65,3 +67,17 @@ def test_of_a_film_only_the_last_templates_are_kept(default, monkeypatch):
     kept = [part() for part in parts if part() is not None]
     assert parts[-1]() is not None and 1 < len(kept) < 12
     assert sum(image.nbytes for image in kept) <= 5 * 2**20
+
+
+def test_hair_beside_the_face_stays_about_as_sharp_while_the_head_sways():
+    face = bundled_face("mira")
+    x, y, side = face.avatar.crop
+    hair = slice(y - 50, y - 12), slice(x + 40, x + side - 40)
+
+    def detail(image):
+        return cv2.Laplacian(image[hair].mean(-1), cv2.CV_64F).var()
+
+    ways = np.linspace(0.002, 0.02, 10, dtype=np.float32)[:, None] * np.float32([0.5, 1, 0.3])
+    shown = [detail(face.render(arkit.weights(), 0, rotation)) for rotation in ways]
+    assert min(shown) > 0.5 * detail(face.avatar.templates[0])
+    assert min(shown) > 0.65 * max(shown)

@@ -60,7 +60,8 @@ class Compositor:
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
         self._fine = FineTemplates(templates, self.crop)
-        self._head_warp = HeadWarp(person, templates)
+        whole = self._fine.whole
+        self._head_warp = HeadWarp(person, templates, whole.image if whole else None)
         feather = self._moving_feather = faded_border(CROP_SIZE, FEATHER)
         if avatar.region is not None:
             region = cv2.resize(avatar.region, WHOLE)

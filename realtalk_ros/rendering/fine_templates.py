@@ -31,17 +31,20 @@ class FineTemplate:
 
 
 class FineTemplates:
-    """Of `templates` (T, height, width, 3 or 4) uint8 with the face's `crop` (x, y, side)."""
+    """Of `templates` (T, height, width, 3 or 4) uint8 with the face's `crop` (x, y, side): of each
+    the crop and what is beside it; of a single one all."""
 
     def __init__(self, templates: np.ndarray, crop: tuple[int, int, int]):
         self._templates, self._crop = templates, crop
         self._margin = 0  # pixels beside the crop
         self._made: dict[int, FineTemplate] = {}
-        if len(templates) == 1:  # else they are made when they are shown
-            self.part(0, ceil(2 * STEP * crop[2]))  # enough for speech and looking around
+        # Of a single template, all; of many, parts are made when they are shown, which takes time.
+        self.whole = FineTemplate(_made(templates[0]), (0, 0)) if len(templates) == 1 else None
 
     def part(self, number: int, margin: int) -> FineTemplate:
         """Of the `number`-th template the crop and at least `margin` pixels beside it."""
+        if self.whole is not None:
+            return self.whole
         if margin > self._margin:
             step = ceil(STEP * self._crop[2])
             self._margin = step * ceil(margin / step)
@@ -51,13 +54,17 @@ class FineTemplates:
             left, top = max(left - self._margin, 0), max(top - self._margin, 0)
             end = side + self._margin
             part = self._templates[number, top : self._crop[1] + end, left : self._crop[0] + end]
-            fine = enlarged(part)
-            if fine.shape[2] == 3:
-                fine = cv2.cvtColor(fine, cv2.COLOR_BGR2BGRA)
+            fine = _made(part)
             while self._made and (len(self._made) + 1) * fine.nbytes > MOST:
                 del self._made[next(iter(self._made))]  # the oldest
             self._made[number] = FineTemplate(fine, (left, top))
         return self._made[number]
+
+
+def _made(part: np.ndarray) -> np.ndarray:
+    """A part of a template (H, W, 3 or 4), enlarged, with four channels."""
+    fine = enlarged(part)
+    return cv2.cvtColor(fine, cv2.COLOR_BGR2BGRA) if fine.shape[2] == 3 else fine
 
 
 def enlarged(image: np.ndarray) -> np.ndarray:

@@ -53,7 +53,10 @@ class HeadWarp:
     `finish`. At last the view is given back.
     """
 
-    def __init__(self, person: MovingPerson, templates: np.ndarray):
+    def __init__(
+        self, person: MovingPerson, templates: np.ndarray, enlarged: np.ndarray | None = None
+    ):
+        """`enlarged`: the only template, n times as large, (n height, n width, 4) uint8."""
         height, width = templates.shape[1:3]
         self._person = person
         self._background = StillBackground(person, (width, height), single=len(templates) == 1)
@@ -61,6 +64,7 @@ class HeadWarp:
         self._at = columns, rows
         self._scale = width / person.size[0]
         self._templates, self._cut_out = templates, templates.shape[3] == 4
+        self._enlarged = enlarged
         self._source: tuple[int, np.ndarray] = (-1, templates[0])  # the last template
         self._free: list[HeadView] = []  # a frame may be begun while the one before is composed
 
@@ -108,12 +112,15 @@ class HeadWarp:
                 view.image[beside] = view.source[beside]
             return
         linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        # Of the template itself hair would be now sharp, now soft, as it moves by parts of pixels.
+        source = view.source if self._enlarged is None else self._enlarged
+        scale = source.shape[1] / view.source.shape[1]
         for beside in around(face, view.image.shape):
             for part in bands(beside, NARROW):
                 if box := self.person_box(view, part):
                     to = view.image[box]
-                    at = view.positions(box)
-                    cv2.remap(view.source, *at, linear, dst=to, borderMode=border)
+                    at = view.positions(box, scale)
+                    cv2.remap(source, *at, linear, dst=to, borderMode=border)
 
     def person_box(self, view: HeadView, part: Box) -> Box | None:
         """A part of the image, narrowed to the columns in which the person is; None if there are
