@@ -209,7 +209,9 @@ def test_the_head_turns_as_its_rotation_says(person, angle):
     face = awake(person)
 
     def turned(pitch=0.0, yaw=0.0, roll=0.0):
-        image = face.render(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
+        rotation = np.array([pitch, yaw, roll])
+        face.pose(99.0, AT_REST, rotation)  # it does not turn at once
+        image = face.render(100.0, AT_REST, rotation)[1]
         eyes, (chin, _) = person.follow(image, "eyes"), person.follow(image, "chin")
         return eyes / angle, chin / angle
 
