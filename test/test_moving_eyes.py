@@ -39,7 +39,12 @@ def test_skin_below_moved_brows_does_not_jump_when_a_lid_comes_down(face, name, 
 
 @pytest.mark.parametrize(
     "shapes",
-    [{"cheekSquint": 0.6, "mouthSmile": 0.6}, {"eyeWide": 1}, {"eyeLookDown": 0.6}, {"noseSneer": 1}],
+    [
+        {"cheekSquint": 0.6, "mouthSmile": 0.6},
+        {"eyeWide": 1},
+        {"eyeLookDown": 0.6},
+        {"noseSneer": 1},
+    ],
     ids=["smile", "wide", "down", "sneer"],
 )
 def test_no_pixel_flashes_at_the_edges_of_lids_that_move_slowly(face, shapes):

@@ -180,8 +180,8 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     seen = cv2.merge([visible, covered])
     with_iris = pixels.iris_weight(u, v)
     opened = outside < 0
-    # How much of a pixel lies between the lids. By whole pixels, single ones would flash at the edge
-    # of a lid that moves slowly.
+    # How much of a pixel lies between the lids. By whole pixels, single ones would flash at the
+    # edge of a lid that moves slowly.
     inside = np.minimum(inside, np.maximum(lids.upper - lids.lower, 0))
     moved_u = u + inside * (with_iris * pixels.movement[0])
     eyeball = lids.eyeball(v + with_iris * pixels.movement[1])
