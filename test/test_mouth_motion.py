@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll import mouth_motion
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import landmarks, lips
 
-FPS, SECONDS = 25, 8
+FPS, SECONDS = 25, 24
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,26 @@ def opening(predicted, late=0.0):
     return time, np.interp(time - late, np.arange(len(made)) / 50, made)
 
 
+def believed(predicted, seconds=SECONDS):
+    """The share of the logarithm that so much of the recording can say."""
+    speech = predicted.speech[: seconds * EXPRESSION_RATE].sum() / EXPRESSION_RATE
+    return speech / (speech + mouth_motion.HALF_BELIEVED)
+
+
 @pytest.mark.parametrize("share", [0.7, 1.0, 1.4])
-def test_the_factor_is_most_of_how_much_farther_somebody_opens(predicted, share):
+@pytest.mark.parametrize("seconds", [6, SECONDS])
+def test_the_more_somebody_speaks_the_more_the_range_says(predicted, share, seconds):
     time, made = opening(predicted)
-    found = mouth_motion.mouth_motion(time, share * made, predicted)
-    assert found == pytest.approx(share**mouth_motion.BELIEVED, rel=0.02)
+    some = time < seconds
+    found = mouth_motion.mouth_motion(time[some], share * made[some], predicted)
+    assert found == pytest.approx(share ** believed(predicted, seconds), rel=0.02)
+    assert believed(predicted, 6) < 0.45 < 0.6 < believed(predicted) < 0.8
 
 
 def test_sound_that_is_late_and_lips_that_never_meet_change_little(predicted):
     time, made = opening(predicted, late=0.2)
     found = mouth_motion.mouth_motion(time, 0.02 + 0.8 * made, predicted)
-    assert found == pytest.approx(0.8**mouth_motion.BELIEVED, rel=0.05)
+    assert found == pytest.approx(0.8 ** believed(predicted), rel=0.05)
 
 
 def test_no_factor_is_extreme(predicted):
@@ -69,7 +79,7 @@ def test_a_track_counts_where_one_face_looks_ahead(predicted):
         time=time, faces=alone, landmarks=np.float32(points), rest=np.float32(points),
         weights=np.float32(weights), rotation=turned, identity=np.zeros(100, np.float32),
     )  # fmt: skip
-    expected = pytest.approx(0.8**mouth_motion.BELIEVED, rel=0.05)
+    expected = pytest.approx(0.8 ** believed(predicted), rel=0.05)
     assert mouth_motion.of_track(track, predicted) == expected
     points[40:60, landmarks.INNER_LOWER_LIP, 1] -= 40  # as a tracker that has lost the face
     alone[40:50], turned[50:60, 1] = 2, 1.0

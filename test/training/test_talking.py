@@ -188,7 +188,7 @@ def test_what_it_is_worth_to_know_the_person(film, speech, tmp_path, capsys, mon
     report = evaluated(folder, tmp_path, capsys, "--own-motion")
     assert list(report["known"]) == ["nothing", "identity", "window", "both", "mouth motion"]
     ranges = [report["known"][name]["range"] for name in ("nothing", "mouth motion")]
-    assert ranges == pytest.approx([0.5, 0.5 * 2**0.75], rel=0.1)
+    assert ranges[0] == pytest.approx(0.5, abs=0.05) and 1.1 < ranges[1] / ranges[0] < 2
     assert all(row["people"] == 1 and row["distance"] > 0 for row in report["known"].values())
     (nothing, identity, window, both) = given[-4:]
     assert nothing == (None, None) and identity[0] is avatar.identity is both[0]
