@@ -70,6 +70,10 @@ def test_a_file_may_serve_several_faces(tmp_path):
     assert not ros_arguments.ignored(args, ["/a/renderer_node"])
     assert not ros_arguments.ignored(args, ["/c/renderer_node", "/b/renderer_node"])
     assert ros_arguments.ignored(args, ["/c/renderer_node"])
+    file.write_text(file.read_text() + "/**: {ros__parameters: {size: 128}}\n")
+    assert not ros_arguments.ignored(args, ["/c/renderer_node"])
+    file.write_text(file.read_text() + "/renderer_node: {ros__parameters: {size: 64}}\n")
+    assert not ros_arguments.ignored(args, ["/a/renderer_node"])
 
 
 def test_a_program_may_have_no_arguments():

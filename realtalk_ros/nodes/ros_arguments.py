@@ -90,14 +90,19 @@ def check_values(args: Sequence[str]) -> None:
 
 def ignored(args: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """A line for each of a program's `nodes`, by their absolute names, for which parameters are
-    given, all by its name in other namespaces: ROS ignores them, and says nothing."""
+    given, all by its name in other namespaces: ROS ignores them, and says nothing. Where others
+    reach the node, as by /**, those of a namespace may well be another robot's."""
     given = dict.fromkeys("/" + node.strip("/") for node, _, _ in _parameters(args))
     lines = []
     for node in nodes:
         name = node.rpartition("/")[2]
         named = [other for other in given if other.rpartition("/")[2] == name]
         called = [n for n in nodes if n.rpartition("/")[2] == name]
-        if named and not any(is_for(pattern, n) for pattern in named for n in called):
+        if any(is_for(pattern, n) for pattern in named for n in called):
+            continue
+        if any(is_for(pattern, node) for pattern in given):
+            named = [other for other in named if other == f"/{name}"]
+        if named:
             lines.append(
                 f"parameters for {named[0]} are ignored, as the node is called {node}: in a file "
                 f"write {node} or /**/{name}, in -p no node"
