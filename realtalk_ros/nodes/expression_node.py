@@ -25,6 +25,7 @@ from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.interrupt_service import InterruptService
 from realtalk_ros.nodes.message_content import seconds_of
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
+from realtalk_ros.playout.computing_load import ComputingLoad
 from realtalk_ros.playout.scheduling import ChunkFinding, jitter_of
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import TurnTaking
@@ -33,8 +34,6 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 WORK_EVERY = 0.05  # s, a wake-up of rclpy's executor costs a millisecond
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
 PROCESS_AHEAD = 1.0  # s before it is played, audio is processed; what comes earlier waits
-SMOOTHING = 0.02  # weight of the latest value in the share of computing
-OVERLOAD = 0.9  # s of computing a second of audio, from which on the user is warned
 LOADED = ("avatar", "device", "model_dir", "look_ahead")  # parameters whose change takes long
 ADVICE = {  # what senders do that may not be meant, and what they should change
     ChunkFinding.OVERLAPPING: "the stamps on audio leave no room for the sound that they belong "
@@ -95,7 +94,7 @@ class ExpressionNode(FaceNode):
         self.engine = ExpressionEngine(self._model_settings, self.problems)
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0}
         self._senders = SenderIdentifier()
-        self._load = 0.0  # s of computing per second of audio, recently
+        self._load = ComputingLoad()
         self._behind = 0.0  # s by which audio was late when it was last processed
 
         self._expression = self.publisher(FaceExpression, "expression", qos.STREAM)
@@ -278,13 +277,7 @@ class ExpressionNode(FaceNode):
         self._publish(self.engine.take_due(now))
         if pipeline.end is not None and not self.turns.utterances:
             self._publish(self.engine.flush())
-        if seconds:
-            self._note_load((time.perf_counter() - began) / seconds)
-
-    def _note_load(self, load: float) -> None:
-        """Takes the s of computing that a second of sound took."""
-        before, self._load = self._load, self._load + SMOOTHING * (load - self._load)
-        if before <= OVERLOAD < self._load:
+        if seconds and self._load.add(time.perf_counter() - began, seconds):
             self.problems.add(self.warning())
 
     def _publish(self, expressions: list[TimedExpression]) -> None:
@@ -347,8 +340,8 @@ class ExpressionNode(FaceNode):
         return self.engine.loading
 
     def warning(self) -> str:
-        if self._load > OVERLOAD:
-            share = f"{self._load:.1f} s of computing a second of sound"
+        if self._load.is_too_much:
+            share = f"{self._load.value:.1f} s of computing a second of sound"
             return f"this machine cannot keep up: {share}. Close other programs, or lower fps"
         return super().warning()
 
@@ -365,7 +358,7 @@ class ExpressionNode(FaceNode):
             **self.turns.counts,
             "skipped_s": self.turns.skipped,
             "backlog_s": self.turns.seconds,
-            "computing_per_second_of_sound": self._load,
+            "computing_per_second_of_sound": self._load.value,
             "behind_ms": self._behind * 1e3,
         }
         if self.engine.pipeline is not None:
