@@ -15,6 +15,7 @@ from realtalk_ros.nodes.problems import Problems
 
 HEADER = "Iface\tDestination\tGateway \tFlags\n"
 LOOPBACK, WIFI = "lo\t0000007F\t00000000\t0001\n", "wlan0\t000200C0\t00000000\t0001\n"
+DOCKER = "docker0\t000011AC\t00000000\t0001\nbr-5f3c\t000012AC\t00000000\t0001\n"
 
 
 class Node:
@@ -46,10 +47,13 @@ def routes(tmp_path, monkeypatch):
     return file
 
 
-def test_a_network_that_comes_after_the_start_is_said_once(routes, tmp_path):
-    routes.write_text(HEADER + LOOPBACK)
+@pytest.mark.parametrize("at_start", [LOOPBACK, DOCKER])
+def test_a_network_that_comes_after_the_start_is_said_once(routes, tmp_path, at_start):
+    routes.write_text(HEADER + at_start)
     node = Node()
     LateNetwork(tmp_path).watch(node)
+    node.wait()
+    routes.write_text(HEADER + LOOPBACK + DOCKER)  # which lead to no other machine
     node.wait()
     assert node.said == []
     routes.write_text(HEADER + LOOPBACK + WIFI)

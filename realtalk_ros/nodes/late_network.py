@@ -5,12 +5,16 @@ it, so that no other machine finds these nodes."""
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from realtalk_ros.nodes.fastdds_profile import LOCALHOST_ONLY
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 
 EVERY = 2.0  # s
+# How interfaces are called that lead to no other machine: loopback, Docker's and libvirt's bridges,
+# and their ends. They are up before Wi-Fi is, or come without it.
+WITHIN = re.compile(r"lo$|docker|br-|virbr|veth")
 LATE = (
     "a network came up after this node had started, and no other machine finds the node in it: "
     "start the node again, at boot after network-online.target"
@@ -43,7 +47,7 @@ class LateNetwork:
             rows = self._routes.read_text().splitlines()[1:]
         except OSError:
             return False
-        return any(row.split()[0] != "lo" for row in rows if row.strip())
+        return any(not WITHIN.match(row.split()[0]) for row in rows if row.strip())
 
 
 def _goes_out() -> bool:
