@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.audio.media_files import AudioStream
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import as_argument
@@ -54,7 +54,7 @@ from realtalk_ros.enroll.rest_expression import Rest
 from realtalk_ros.enroll.same_person import from_two_pictures
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
-from realtalk_ros.errors import RealTalkError, one_line
+from realtalk_ros.errors import AudioError, RealTalkError, one_line
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import arkit
@@ -278,7 +278,12 @@ def from_video(
         shape = resting_landmarks(identity, resting)
         landmarks = framing.landmarks_in_frame(portrait, shape)[None]
         layout, region = portrait.layout, region_of(portrait, identity)
-    expressions = video.own_expressions()
+    expressions, motion = video.own_expressions(), None
+    if has_sound:
+        try:
+            motion = own_mouth_motion(video, expressions)
+        except AudioError as error:  # pictures were enough for all else
+            notes.append(f"how far the mouth opens in speech is not measured: {error}")
     return Enrolment(
         identity=video.track.identity,
         templates=templates,
@@ -291,17 +296,25 @@ def from_video(
         region=region,
         notes=notes + too_coarse(layout, size),
         resting_weights=resting,
-        mouth_motion=own_mouth_motion(video, expressions) if has_sound else None,
+        mouth_motion=motion,
     )
 
 
 def own_mouth_motion(video: TrackedVideo, expressions: np.ndarray | None) -> float | None:
     """How far the person opens the mouth, beside what the network makes of the voice with what an
     avatar tells it of the person; None where that cannot be said. Raises AudioError."""
-    pcm, rate = read_audio(video.path)
+    sound = AudioStream(video.path)
+    rate, end = sound.sample_rate, max(float(video.track.time[-1]), 0.0)
+    blocks, count = [], 0
+    for block in sound:  # no farther than the pictures were followed: a film may be long
+        blocks.append(block)
+        count += len(block)
+        if count >= end * rate:
+            break
+    sound.close()
     model = ExpressionModel()
     prior = model.prior(video.track.identity, expressions)
-    heard = PredictedExpression.of(pcm[: round(MAX_SECONDS * rate)], rate, model, prior)
+    heard = PredictedExpression.of(np.concatenate(blocks), rate, model, prior)
     return mouth_motion.of_track(video.track, heard)
 
 

@@ -12,6 +12,7 @@ import zlib
 from contextlib import ExitStack
 from dataclasses import replace
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -706,6 +707,35 @@ def test_a_video_with_speech_says_how_far_its_mouth_opens(clip, tmp_path, monkey
     assert main(arguments(tmp_path, "--silent", "--name", "silent", what="--video",
                           source="clip.mp4")) == 0  # fmt: skip
     assert Avatar.load(tmp_path / "silent").temperament.mouth_motion == 1
+
+
+@pytest.mark.parametrize("seconds, damaged", [(2, True), (0.01, False), (60, False)])
+def test_damaged_and_long_sound_cost_no_avatar(clip, tmp_path, capsys, monkeypatch, seconds,
+                                               damaged):  # fmt: skip
+    rate, heard, of = 16000, [], PredictedExpression.of
+
+    def recorded(pcm, *others):
+        heard.append(len(pcm) / rate)
+        return of(pcm, *others)
+
+    monkeypatch.setattr(PredictedExpression, "of", recorded)
+    path = tmp_path / "sound.mp4"
+    with VideoWriter(path, 25, (512, 512), rate) as film:
+        for _, image in Clip(tmp_path / "clip.mp4").frames():
+            film.write(image)
+        film.write_audio(np.zeros(round(seconds * rate), np.float32))
+    if damaged:
+        data = bytearray(path.read_bytes())
+        with av.open(str(path)) as container:
+            for packet in container.demux(audio=0):
+                if packet.size:
+                    data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+        path.write_bytes(data)
+    assert main(arguments(tmp_path, what="--video", source=path.name)) == 0
+    assert Avatar.load(tmp_path / "ann").temperament.mouth_motion == 1
+    told = "how far the mouth opens in speech is not measured" in "".join(capsys.readouterr())
+    assert (told, len(heard)) == ((True, 0) if damaged else (False, 1))
+    assert all(length < clip.track_.time[-1] + 1.1 for length in heard)  # not 60
 
 
 def test_a_film_of_a_pout_has_no_resting_second(clip, tmp_path):
