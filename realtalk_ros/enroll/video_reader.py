@@ -123,7 +123,8 @@ def stated_length(container: Any, stream: Any) -> float | None:
     if "mov" in kinds and stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if "matroska" in kinds and container.duration and stream.duration is None:
-        return float(container.duration / av.time_base)
+        begin = stream.start_time * stream.time_base if stream.start_time else 0
+        return float(container.duration / av.time_base - begin)  # pictures may begin late
     return None
 
 

@@ -62,3 +62,25 @@ def test_a_film_that_is_damaged_in_the_middle_says_where(film):
 def test_slow_films_and_stills_have_no_gaps(film, times):
     found = missing_pictures.notes(film, np.array(times))
     assert not any("has no pictures" in note for note in found)
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_pictures_that_begin_after_their_sound_lack_nothing(tmp_path, kind):
+    path = tmp_path / f"late.{kind}"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        pictures = container.add_stream("mpeg4", rate=25)
+        pictures.width = pictures.height = 64
+        pictures.pix_fmt = "yuv420p"
+        for number in range(80):
+            silence = np.zeros((1, 1000), np.float32)
+            block = av.AudioFrame.from_ndarray(silence, "fltp", "mono")
+            block.sample_rate, block.pts = 16000, 1000 * number
+            container.mux(sound.encode(block))
+        for number in range(50, 125):  # from 2 s on
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24")
+            picture.pts = number
+            container.mux(pictures.encode(picture))
+        container.mux(sound.encode())
+        container.mux(pictures.encode())
+    assert notes(path) == []
