@@ -16,7 +16,7 @@ from realtalk_ros.expression.predicted_expression import PredictedExpression
 from realtalk_ros.face_model import lips
 from realtalk_ros.face_model.landmarks import EYE_CORNERS, INNER_LOWER_LIP, INNER_UPPER_LIP
 
-LOW, HIGH = 5, 95  # percentiles: the range of an opening
+LOW, HIGH = 5, 95  # percentiles: the range of a curve
 # Seconds of speech of which half is believed, of the logarithm of what is measured (random-effects
 # mean, DerSimonian and Laird 1986): people differ by 0.16 (standard deviation), and 3.5 s of speech
 # from what their speaker does otherwise by 0.26 (halves of seven films).
@@ -26,6 +26,12 @@ MIN_SECONDS = 2.0  # of speech in which the mouth is seen
 MIN_CORRELATION = 0.3  # of both openings at the best lag, without which the voice is another's
 MAX_LAG = 0.4  # s by which the sound may be early or late
 MAX_YAW = np.radians(20)  # beyond, the distance of the eyes is no measure
+
+
+def span(x: np.ndarray) -> float:
+    """From its 5th to its 95th percentile."""
+    low, high = np.percentile(x, (LOW, HIGH))
+    return float(high - low)
 
 
 def of_track(track: Track, predicted: PredictedExpression) -> float | None:
@@ -56,7 +62,7 @@ def mouth_motion(
     opening = lips.aperture_of(predicted.prepared)
     steps = np.arange(len(opening)) / EXPRESSION_RATE
     made = np.interp(time, steps, opening)
-    ranges = [float(np.subtract(*np.percentile(x, (HIGH, LOW)))) for x in (aperture, made)]
+    ranges = span(aperture), span(made)
     if min(ranges) <= 0:
         return None
     lags = np.arange(-MAX_LAG, MAX_LAG + 0.001, 1 / EXPRESSION_RATE)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
+from realtalk_ros.enroll.mouth_motion import HIGH, LOW, span
 from realtalk_ros.face_model import lips
 from realtalk_ros.training.expression.coarticulation import loudness
 from realtalk_ros.training.expression.metrics import correlation, runs
@@ -29,7 +30,6 @@ OPEN = 0.25  # of the range, over which lips have parted
 SPEECH_LEVEL = 0.5  # of the range of loudness, over which there is sound
 QUIET_MARGIN = 0.3  # s from any sound, beyond which there is silence
 SEARCH = 0.6  # s before and after the first sound in which its opening is looked for
-LOW, HIGH = 5, 95  # percentiles: the range of a curve
 
 # Sounds that look alike, by phone. What is not in it, is in no class.
 SOUND_CLASSES: dict[str, frozenset[str]] = {
@@ -96,12 +96,6 @@ def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | 
         made=np.stack([lips.aperture_of(weights), width_of(weights)]),
         loudness=loudness(mel),
     )
-
-
-def span(x: np.ndarray) -> float:
-    """From its 5th to its 95th percentile."""
-    low, high = np.percentile(x, (LOW, HIGH))
-    return float(high - low)
 
 
 def relative(x: np.ndarray) -> np.ndarray:
