@@ -55,3 +55,10 @@ def test_no_pixel_flashes_at_the_edges_of_lids_that_move_slowly(face, shapes):
         for k in range(30, 101)
     ]
     assert np.abs(np.diff(np.array(shown, np.float32).mean(-1), axis=0)).max() < 55
+
+
+@pytest.mark.parametrize("name", ["mira", "kenji", "default", "android"])
+def test_a_raised_lid_uncovers_no_streaks(name):
+    """Where a template hides the eyeball, the row at the lid's edge is not repeated upwards."""
+    grid = bundled_face(name).generate(weights(eyeWide=1), 0).sampling_grid[1, EYES]
+    assert np.count_nonzero(np.diff(grid, axis=0) < 0.1) < 20

@@ -378,10 +378,18 @@ class LidHeights:
         return (255 * cv2.merge([cover, lashes])).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
-        """The heights at which the template shows the eyeball: v, kept between its lids."""
+        """The heights at which the template shows the eyeball: v, kept between its lids. Where the
+        upper one is raised, what lies below it is stretched, most at the lid, as the template does
+        not show what it hides."""
         # At rest pixels of which a part is inside are left as they are.
         above = np.clip(self.upper - self.template_upper - 0.5, -0.5, MAX_OVERSHOOT)
         below = np.clip(self.template_lower - self.lower - 0.5, -0.5, MAX_OVERSHOOT)
         middle = (self.template_upper + self.template_lower) / 2
-        height = np.minimum(v, np.maximum(self.template_upper - above, middle))
+        limit = np.maximum(self.template_upper - above, middle)
+        hidden = np.maximum(self.upper - limit, 0)
+        if hidden.any():
+            bottom = np.minimum(self.template_lower, middle)
+            reach = np.maximum(self.upper - bottom, 1)
+            v = v - hidden * np.square(np.clip(v - bottom, 0, reach) / reach)
+        height = np.minimum(v, limit)
         return np.maximum(height, np.minimum(self.template_lower + below, middle))
