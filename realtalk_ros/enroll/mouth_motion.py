@@ -50,17 +50,17 @@ def mouth_motion(
     far as so much speech can say. `aperture` (N,) at `time` (N,) s: the gap between the inner lips
     over the distance of the outer corners of the eyes. None where too little speech is seen, or the
     mouth does not follow it."""
-    spoken = np.flatnonzero(predicted.speech > 0.5) / EXPRESSION_RATE
+    steps = np.arange(len(predicted.speech)) / EXPRESSION_RATE
+    spoken = steps[predicted.speech > 0.5]
     if not len(spoken):
         return None
     within = (time >= spoken[0]) & (time <= spoken[-1])
     time, aperture = time[within], aperture[within]
-    speaks = np.interp(time, np.arange(len(predicted.speech)) / EXPRESSION_RATE, predicted.speech)
+    speaks = np.interp(time, steps, predicted.speech)
     seconds = float(speaks.sum() * np.median(np.diff(time))) if len(time) > 1 else 0.0
     if seconds < MIN_SECONDS:
         return None
     opening = lips.aperture_of(predicted.prepared)
-    steps = np.arange(len(opening)) / EXPRESSION_RATE
     made = np.interp(time, steps, opening)
     ranges = span(aperture), span(made)
     if min(ranges) <= 0:
