@@ -15,6 +15,7 @@ from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import (
     is_false_enamel,
+    mouth_colours,
     reference_images,
     reference_inputs,
     with_expected_enamel,
@@ -84,6 +85,21 @@ def test_lips_that_part_by_a_line_are_not_taken_for_teeth():
     for level, sure in ((0.8, 0.5), (0.05, 0.9)):  # teeth in the shade; a machine's
         colours, enamel = read(level, sure)
         assert enamel.mean() == pytest.approx(level * sure / 0.9 + 1 - sure / 0.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "smile, level, believed",
+    [(0.0, 0.55, False), (0.3, 0.55, True), (0.0, 0.05, True), (0.0, 1.1, True)],
+)
+def test_teeth_in_the_shade_of_parted_lips_are_not_taken_for_dark_ones(smile, level, believed):
+    expected, avatar = np.array([0.9, 1.0, 1.1], np.float32), Avatar.load("default")
+    weights = arkit.weights(jawOpen=0.2, mouthSmile=smile)[None]
+    avatar = replace(avatar, reference_weights=weights, teeth=None)
+    read = np.full((1, 8), 0.9 * level)
+    read[0, 3:] = 0, 0, 0, 0.9, 0
+    colours, enamel = mouth_colours(avatar, read, expected, None)
+    assert colours[0, 6] == pytest.approx(0.9)
+    np.testing.assert_allclose(enamel, [level] * 3 if believed else expected, atol=1e-6)
 
 
 def teeth(avatar: Avatar) -> np.ndarray:

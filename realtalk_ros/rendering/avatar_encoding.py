@@ -18,6 +18,7 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     REFERENCE_FEATURES,
 )
+from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.geometry import reference_geometry
 from realtalk_ros.rendering.mouth.enamel_colour import expected_enamel, plausible
@@ -29,10 +30,17 @@ EXPECTED = 0.9  # how sure the generator is to be of a colour that no picture sh
 # less certainty than the first number is not believed where it is darker than the second, a share
 # of what is expected: of 102 people with shut mouths 13 were misread, at 0.34 to 0.62 of it.
 SURE, DARKEST = 0.8, 0.7
+# Lips that part without a smile leave the teeth in their shade. Of four people in films whose teeth
+# the encoder surely sees so, it read 0.5 to 0.8 of the light that the whites say; as they speak
+# they have 0.6 to 0.84 of that, as others do (19 people: 0.63). So such a reading is not believed,
+# unless it is lighter than expected, or darker than the second number, a share of that, as a
+# machine's. The first is the mean of both weights of mouthSmile.
+SMILES, SHADED = 0.15, 0.35
 # Of teeth that were found in the picture: of 12 smiles whose teeth lie where the face model's do,
 # 0.87 and more was read.
 LIKE_TEETH = 0.8
 LEAST = 0.02  # certainty, to divide by
+SMILE = arkit.indices("mouthSmile")
 # Red over green, below which what is read as flesh is none: in films people's is 2.5 times as red
 # as their skin, in path-traced references 1.9 and more; of eight smiles with shut teeth, on which
 # lips or the shade between teeth are taken for flesh, it was 1.2 to 1.4.
@@ -124,7 +132,11 @@ def mouth_colours(
     """An avatar's mouth colours (1, 8), by those that the encoder has `read` (K, 8) off its
     references; and its enamel in full light, (3,) BGR, 1: white. `expected` (3,) is the enamel if
     none is seen, `shown` the teeth that were found in a picture."""
-    colours = merge_mouth_colours(read if avatar.generator else without_false_flesh(read))
+    if avatar.generator is None:
+        read = without_false_flesh(read)
+        if shown is None:
+            read = without_shaded_enamel(read, smiles(avatar), expected)
+    colours = merge_mouth_colours(read)
     own = None if avatar.teeth is None else np.array(avatar.teeth[::-1], np.float32) / 255
     if own is None and shown and is_false_enamel(colours, shown.enamel, expected):
         own = shown.enamel
@@ -148,6 +160,25 @@ def without_false_flesh(colours: np.ndarray) -> np.ndarray:
     colours = colours.copy()
     colours[colours[:, 5] < FLESH_RED * colours[:, 4], 7] = 0
     colours[colours[:, 7] == 0, 3:6] = 0
+    return colours
+
+
+def smiles(avatar: Avatar) -> np.ndarray:
+    """(K,): how far an avatar's references smile; 1 where that is not known."""
+    if avatar.reference_weights is None:
+        return np.ones(len(reference_images(avatar)))
+    return np.asarray(avatar.reference_weights[:, SMILE].mean(1))
+
+
+def without_shaded_enamel(
+    colours: np.ndarray, smiling: np.ndarray, expected: np.ndarray
+) -> np.ndarray:
+    """Mouth colours (K, 8) of references that smile as far as `smiling` (K,), with no enamel where
+    it surely lies in the shade of lips; `expected` (3,) is that in full light."""
+    colours = colours.copy()
+    light = colours[:, :3].sum(1) / np.maximum(colours[:, 6], LEAST) / expected.sum()
+    shaded = (smiling < SMILES) & (colours[:, 6] >= SURE) & (light > SHADED) & (light < 1)
+    colours[np.ix_(shaded, [0, 1, 2, 6])] = 0
     return colours
 
 
