@@ -220,7 +220,7 @@ def test_the_head_nods_without_jerks(face):
     still, nod = np.zeros(52, np.float32), np.array([0.06, 0.0, 0.0], np.float32)
     asked = [None] * 5 + [nod] * 10 + [None] * 10
     turn = np.array(
-        [face.pose(100 + k / 25, still, rotation, 1.0)[1][0] for k, rotation in enumerate(asked)]
+        [face.pose(100 + k / 25, still, rotation)[1][0] for k, rotation in enumerate(asked)]
     )
     assert np.abs(np.diff(turn, 2)).max() < 0.6 * nod[0]
     assert turn[10] > 0.9 * nod[0] and turn[20] < 0.1 * nod[0]
@@ -339,16 +339,6 @@ def test_without_head_motion_only_the_face_lives(renderer):
     outside = np.r_[: renderer.avatar.crop[1] // 2, 190:256]  # above and below the face
     for image in images[1:]:
         assert (image[outside] == images[0][outside]).all()
-
-
-def test_a_speaker_moves_the_head_more_than_one_who_is_silent(renderer):
-    """Slowly, by some degrees, and eases in and out of it."""
-    travels = []
-    for speech in (0.0, 1.0):
-        _, turn = animate(Face(renderer), 20, speech=speech)
-        travels.append(np.ptp(turn[:, 1]))
-        assert np.abs(np.diff(turn, axis=0)).max() < 0.004
-    assert 0.02 < travels[0] < 0.06 and 1.3 * travels[0] < travels[1] < 0.12
 
 
 def test_it_breathes_twelve_to_sixteen_times_a_minute():

@@ -13,7 +13,7 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze
 from realtalk_ros.behaviour.idle import Idle
-from realtalk_ros.easing import Spring, approached
+from realtalk_ros.easing import Spring, approached, smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
@@ -34,6 +34,12 @@ CHEEK_TIME = 0.12  # of the cheeks, which are heavier than lips: they follow syl
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
+# rad: what the head moves of itself comes to rest below the second, however far the gains and the
+# temperament scale it; up to the first it is as they say.
+FREE_ANGLE, MAX_OWN_ANGLE = 0.12, 0.17
+# How far the head moves as a speaker's, from which on the eyes turn back by as much, and by all of
+# it. At rest they do not, as networks would run for each frame; the head moves little then.
+STEADY_EYES = 0.2, 0.5
 # Weights that part the lips or hold them: during speech all of them belong to speech, or the lips
 # would not close. Of the other weights of the mouth (smile, frown) an emotion keeps half.
 _LIPS = arkit.indices(
@@ -158,17 +164,32 @@ class Face:
         attention = max(self.gaze.attention, posture)
         shown = self._spoken_weights(weights) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
-        shown += self.idle.weights(time, glances)
+        own = self._own_motion(time, posture)
+        steady = smoothstep(self._speaking, *STEADY_EYES)
+        shown += self.idle.weights(time, glances, (steady * own[0], steady * own[1]))
         shown += self._listening_weights()
+        moved = np.array([LISTENING_PITCH, 0, temperament.listening_tilt], np.float32)
+        moved *= np.float32(posture)
+        nods = np.float32(temperament.head_motion * self.expression_gain)
+        moved += self._nod.value * nods
+        return self._from_rest(shown), head + own + moved * np.float32(self.head_gain)
+
+    def _own_motion(self, time: float, posture: float) -> np.ndarray:
+        """Rotation (3,) rad by which the head moves of itself, idle and in speech. `posture`: how
+        far it listens."""
         calm = max(self.gaze.head_attention, posture)
-        motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * calm)
-        moved = self.idle.rotation(time) * np.float32(motion)
-        tilt = np.array([LISTENING_PITCH, 0, temperament.listening_tilt], np.float32)
-        moved += tilt * np.float32(posture)
-        spoken = self.idle.spoken_rotation(time) * np.float32(self._speaking)
-        spoken += self._nod.value * np.float32(temperament.head_motion)
-        moved += spoken * np.float32(self.expression_gain)
-        return self._from_rest(shown), head + moved * np.float32(self.head_gain)
+        idle = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * calm)
+        own = self.idle.rotation(time) * np.float32(idle)
+        if self._speaking:
+            spoken = np.float32(self._speaking * self.expression_gain)
+            own += self.idle.spoken_rotation(time) * spoken
+        own *= np.float32(self.head_gain)
+        angles = np.abs(own)
+        if angles.max() <= FREE_ANGLE:
+            return own
+        room = np.float32(MAX_OWN_ANGLE - FREE_ANGLE)
+        eased = FREE_ANGLE + room * np.tanh((angles - FREE_ANGLE) / room)
+        return np.where(angles <= FREE_ANGLE, own, np.sign(own) * eased)
 
     def _from_rest(self, shown: np.ndarray) -> np.ndarray:
         """What is shown, (52,), as it is added to the resting weights of the avatar."""

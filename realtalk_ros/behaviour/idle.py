@@ -17,7 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.eye_rotation import gaze_weights
+from realtalk_ros.face_model.eye_rotation import EYE_PITCH, EYE_YAW, gaze_weights
 
 # A lid closes faster than it opens.
 BLINK_CLOSE, BLINK_HOLD, BLINK_OPEN = 0.08, 0.04, 0.16  # s
@@ -33,6 +33,10 @@ BREATH_ANGLE = 0.007  # rad by which the head nods with it
 SWAY = 0.022
 SPOKEN_PERIODS = (6.1, 3.7), (5.3, 3.1), (7.9, 4.3)  # s, two of each angle
 SPOKEN_SWAY = np.array([0.01, 0.026, 0.02], np.float32)
+# And faster, as heads do whatever is said: a curve through random angles, one each so many seconds,
+# and the largest of them, rad.
+SHIFT_TIME = 0.22
+SPOKEN_SHIFTS = np.array([0.08, 0.05, 0.045], np.float32)
 _BLINK = arkit.indices("eyeBlink")
 
 
@@ -42,11 +46,14 @@ class Idle:
     def __init__(self, seed: int = 0, temperament: Temperament = USUAL):
         self.seed, self.temperament = seed, temperament
 
-    def weights(self, t: float, glance_gain: float = 1.0) -> np.ndarray:
+    def weights(
+        self, t: float, glance_gain: float = 1.0, turned: tuple[float, float] = (0.0, 0.0)
+    ) -> np.ndarray:
         """ARKit weights (52,) at time `t`, s; only those of the eyes are not zero. `glance_gain`
-        scales the glances, not the blinks."""
+        scales the glances, not the blinks. `turned`: pitch and yaw of the head, rad, by which the
+        eyes turn back, so that they stay on what they see (the vestibulo-ocular reflex)."""
         right, up = (glance_gain * value for value in self._glance(t))
-        weights = gaze_weights(-right, up)
+        weights = gaze_weights(-right - turned[1] / EYE_YAW, up + turned[0] / EYE_PITCH)
         weights[_BLINK] = self._blink(t)
         return weights
 
@@ -68,8 +75,16 @@ class Idle:
             math.sin(2 * math.pi * t / slow + k * phase) + 0.5 * math.sin(2 * math.pi * t / fast)
             for k, (slow, fast) in enumerate(SPOKEN_PERIODS, 1)
         ]
-        sway = SPOKEN_SWAY * np.float32(self.temperament.head_motion)
-        return sway * np.array(waves, np.float32) / np.float32(1.5)
+        turned = SPOKEN_SWAY * np.array(waves, np.float32) / np.float32(1.5)
+        turned += SPOKEN_SHIFTS * self._shifted(t / SHIFT_TIME)
+        return turned * np.float32(self.temperament.head_motion)
+
+    def _shifted(self, position: float) -> np.ndarray:
+        """(3,) -1 to 1: a uniform cubic B-spline of random numbers, one at each whole position."""
+        window = math.floor(position)
+        u = position - window
+        shares = (1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, 1 + 3 * (u + u**2 - u**3), u**3
+        return np.array(shares, np.float32) @ _shifts(self.seed, window % 2**32)
 
     def breath(self, t: float) -> float:
         """Where in a breath the shoulders are at time `t`, s: of a usual breath -1 breathed out, 1
@@ -124,9 +139,18 @@ class Idle:
         return x + progress * (to_x - x), y + progress * (to_y - y)
 
 
-@lru_cache(maxsize=64)  # of the windows around now, as a generator takes longer to seed than to run
+# Of the windows around now, as a generator takes longer to seed than to run.
+@lru_cache(maxsize=128)
 def _random_numbers(seed: int, kind: int, window: int, count: int) -> tuple[float, ...]:
     return tuple(np.random.default_rng([seed, kind, window]).random(count).tolist())
+
+
+@lru_cache(maxsize=16)
+def _shifts(seed: int, window: int) -> np.ndarray:
+    """(4, 3): sixths of the random numbers of `Idle._shifted` around a window."""
+    numbers = [_random_numbers(seed, 3, (window + k) % 2**32, 3) for k in range(4)]
+    points = 2 * np.array(numbers, np.float32) - 1
+    return points * np.abs(points) / 6  # squares: many small shifts, few large ones
 
 
 def _lid_closure(t: float) -> float:
