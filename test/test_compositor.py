@@ -244,6 +244,23 @@ def test_what_is_behind_a_turning_head_stays_and_is_continued():
     assert image[bared].min(0).mean() > template[bared].mean() + 20
 
 
+def test_an_even_wall_is_continued_without_a_line_where_the_person_was():
+    """A wall that becomes lighter to the right, as by a lamp."""
+    avatar = Avatar.load("kenji")
+    person = MovingPerson(avatar)
+    behind = cv2.resize(person.mask, avatar.size) < 128
+    wall = 60 + 0.3 * np.arange(avatar.size[0])
+    template = avatar.templates[person.key].copy()
+    template[behind] = np.broadcast_to(wall[None, :, None], template.shape)[behind]
+    avatar = replace(avatar, templates=template[None], landmarks=avatar.landmarks[person.key][None])
+    image = FaceRenderer(avatar, 512).render(weights(), 0, np.array([0.0, 0.0, 0.1], np.float32))
+    hair = int(avatar.landmarks[0, 17, 1]) - 60
+    edges = [int(np.flatnonzero(~behind[row])[0]) for row in range(hair, hair + 60)]
+    bared = [image[row, edge : edge + 8].mean(-1) - wall[edge : edge + 8]
+             for row, edge in enumerate(edges, hair)]  # fmt: skip
+    assert np.abs(np.mean(bared, axis=0)).max() < 2
+
+
 def test_shoulders_breathe_and_the_background_does_not():
     renderer = bundled_face("kenji")
     breathed_in, out = (renderer.render(weights(), 0, None, breath) for breath in (1.0, -1.0))

@@ -3,11 +3,12 @@
 
 An image in which everything was moved by the head's field is blended with the template by a soft
 mask of the person that was moved by the same field. Where the person was and is no longer, the
-background is a mean of that beside it.
+background goes on as that beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -66,7 +67,7 @@ class StillBackground:
         self._key_mask = _soft(person.mask, OUTSIDE * cm, SOFT * cm)
         small = cv2.resize(person.picture, (columns, rows), interpolation=cv2.INTER_AREA)
         reaches = [reach * cm for reach in REACHES]
-        even = extrapolated(small.astype(np.float32), self._key_mask == 0, reaches)
+        even = _continued(small.astype(np.float32), self._key_mask == 0, reaches)
         even = np.clip(np.rint(even), 0, 255).astype(np.uint8)
         even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
         self._even = cv2.cvtColor(even, cv2.COLOR_BGR2BGRA)
@@ -117,6 +118,19 @@ class StillBackground:
         return cv2.remap(
             self._key_mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+
+
+def _continued(picture: np.ndarray, known: np.ndarray, reaches: Sequence[float]) -> np.ndarray:
+    """As `extrapolated`, of what a picture (rows, columns, 3) differs by from a quadratic function
+    of the place: light falls off on a wall, and means alone would leave a line round the person."""
+    if not known.any():
+        return picture
+    rows, columns = picture.shape[:2]
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    smooth = terms @ np.linalg.lstsq(terms[known], picture[known], rcond=None)[0]
+    smooth = np.clip(smooth, picture[known].min(0), picture[known].max(0)).astype(np.float32)
+    return smooth + extrapolated(picture - smooth, known, reaches)
 
 
 def _soft(mask: np.ndarray, outside: float, length: float) -> np.ndarray:
