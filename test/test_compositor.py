@@ -261,6 +261,27 @@ def test_an_even_wall_is_continued_without_a_line_where_the_person_was():
     assert np.abs(np.mean(bared, axis=0)).max() < 2
 
 
+def test_broad_shoulders_that_are_raised_belong_to_the_person():
+    """Else they tear where they do not move with the rest."""
+    avatar, beside = Avatar.load("kenji"), 100  # pixels of more wall at each side
+    picture = cv2.copyMakeBorder(avatar.templates[0], 0, 0, beside, beside, cv2.BORDER_REPLICATE)
+    x, y, side = avatar.crop
+    avatar = replace(
+        avatar, templates=picture[None], size=picture.shape[1::-1], crop=(x + beside, y, side),
+        landmarks=avatar.landmarks[:1] + [beside, 0], mattes=None,
+    )  # fmt: skip
+    head = HeadDepth(avatar)
+    flat = np.zeros(picture.shape[:2], np.float32)
+    aside, up, _ = np.moveaxis(head.in_space(0, flat), -1, 0)  # cm
+    raised = head.chin - up > 2 + 0.01 * aside**2
+    shoulders = raised & (np.abs(aside) > 7) & (np.abs(aside) < 20)
+    cloth = np.random.default_rng(0).normal([60, 40, 40], 4, picture.shape)
+    picture[shoulders] = cloth[shoulders]
+    mask = cv2.resize(MovingPerson(avatar).mask, avatar.size) > 127
+    outer = shoulders & (np.abs(aside) > 15)
+    assert mask[outer].mean() > 0.99
+
+
 def test_shoulders_breathe_and_the_background_does_not():
     renderer = bundled_face("kenji")
     breathed_in, out = (renderer.render(weights(), 0, None, breath) for breath in (1.0, -1.0))

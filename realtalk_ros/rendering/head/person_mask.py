@@ -16,8 +16,9 @@ from realtalk_ros.rendering.head.head_depth import HeadDepth
 ROWS = 192  # of the picture in which colours are compared
 ITERATIONS = 2
 SEED = 1  # GrabCut draws at random
-# cm around the head's model: hair is likely up to the first, possible up to the second.
-HAIR, MAX_HAIR = 2.0, 8.0
+# cm around the head's model: hair is likely up to the first; up to the second it is possible, and
+# so are shoulders that are raised.
+HAIR, MAX_HAIR = 2.0, 11.0
 INSIDE = 0.8  # cm within the model's outline the picture shows the head for certain
 # cm below the chin, where shoulders begin, and half the widths there and a centimetre lower.
 SHOULDERS, NECK, SLOPE = 5.0, 6.0, 2.5
