@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A person's upper teeth are single ones, as high as they are wide or a little more."""
+"""A person's teeth are single ones, the upper ones as high as they are wide or a little more."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,13 @@ from realtalk_ros.rendering.mouth import human_teeth, mouth, mouth_model
 from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
 from realtalk_ros.rendering.mouth.oral_cavity import OralCavity
-from realtalk_ros.rendering.mouth.tooth_relief import MEET, light_between, tooth_relief
+from realtalk_ros.rendering.mouth.tooth_relief import (
+    LOWER_MEET,
+    MEET,
+    light_between,
+    light_between_lower,
+    tooth_relief,
+)
 
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
 LOOKS = "shaded", "lifelike"
@@ -138,6 +144,46 @@ def test_notches_are_deepest_at_the_edge_and_below_it_is_a_shadow():
     x = np.arange(-2.5, 2.5, 0.02)
     near, far = (light_between(x, np.full_like(x, y)) for y in (-3.65, -4.2))  # of lower teeth
     assert near.max() < 0.9 and far.min() > 0.97
+
+
+@pytest.mark.parametrize("rotation", [AHEAD, ASIDE, ROLLED])
+@pytest.mark.parametrize("jaw", [{}, {"jawOpen": 0.6}, {"jawLeft": 0.8, "jawOpen": 0.2}])
+def test_lower_teeth_are_told_apart_wherever_the_jaw_is(rotation, jaw):
+    points, camera = seen_by(rotation)
+    weights = arkit.weights(**jaw)
+    found = Geometry(NOBODY, points).lower_teeth(weights, 0)
+    model = mouth_model.load()
+    teeth = model.outer_lower_teeth
+    places = model.inside[teeth]
+    moved = np.tensordot(weights[model.moving], model.inside_expressions[:, teeth], 1)
+    seen = camera.project(places + moved + (0, human_teeth.LOWER_HIGHER, 0), 0)[:, :2]
+    x, y = (seen * 256 - 0.5 - mouth.mouth_corner(256)).T
+    across = found @ [np.ones_like(x), x, y, x * x, x * y]
+    off = np.abs(across - places[:, 0])  # cm
+    assert off[np.abs(places[:, 0]) < 1.3].max() < 0.17 and off.mean() < 0.08
+
+
+def test_it_is_darker_between_lower_teeth():
+    meet = np.array(LOWER_MEET[:4])
+    light = light_between_lower(np.stack([meet, -meet, meet + 0.27, np.full(4, 9)]))
+    assert light.dtype == np.float32 and (light[0] == light[1]).all()
+    assert light[0].max() < 0.92 and light[2:].min() > 0.95
+
+
+def test_lines_between_lower_teeth_lie_on_them_alone():
+    interior = np.zeros((128, 128, 3), np.uint8)
+    interior[40:80, 24:104] = 255, 0, 60
+    interior[40:50, 24:104] = interior[60:70, 24:104] = 255, 200, 0
+    tables = MouthTables(np.ones((80, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
+    above_edge = np.zeros((1, 128, 128), bool)
+    above_edge[:, :52] = True
+    cavity = OralCavity(tables, above_edge=above_edge)
+    opening, across = MouthOpening(gap=0.1, wider=0.09), np.array([-6.4, 0.1, 0, 0, 0])
+    plain, lined = (cavity.light_in(interior, 0, opening, a).factors for a in (None, across))
+    ratio = (lined / plain).mean(-1)
+    np.testing.assert_array_equal(ratio[:20], 1)
+    np.testing.assert_array_equal(ratio[30:], 1)
+    assert ratio[25, 40] < 0.92 and ratio[25, 43] > 0.95 > ratio[25, 47]  # at 0, 0.3 and 0.7 cm
 
 
 def test_where_no_tooth_is_seen_nothing_is_darker():

@@ -46,7 +46,7 @@ from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
 from realtalk_ros.rendering.mouth.oral_cavity import SMILE, MouthLight, OralCavity, look_of
 from realtalk_ros.rendering.mouth.softness import softness
 from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief
-from realtalk_ros.rendering.own_teeth import TeethPicture
+from realtalk_ros.rendering.own_teeth import TeethPicture, above_edge
 from realtalk_ros.rendering.retouching import Retouching
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 
@@ -140,7 +140,8 @@ class Generator:
         rows = slice(*self._first_pair[k : k + 2])
         soft = softness(self._templates[rows], self._landmarks[rows])
         tables = MouthTables.of_person(encoded.flesh[k], encoded.enamel[k], smile, across)
-        return OralCavity(tables, relief, soft)
+        above = np.stack([above_edge(self.geometry[k], t)[MOUTH] for t in templates])
+        return OralCavity(tables, relief, soft, above)
 
     def _open_generator(
         self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int
@@ -235,7 +236,7 @@ class Generator:
         openings = [
             geometry.mouth_opening(points, face.template) for geometry, points, face in shown
         ]
-        lights = beside(partial(self._light_mouths, faces, batch.interiors, openings))
+        lights = beside(partial(self._light_mouths, weights, faces, batch.interiors, openings))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -251,12 +252,16 @@ class Generator:
         return made
 
     def _light_mouths(
-        self, faces: Sequence[FaceInputs], interiors: np.ndarray, openings: Sequence[MouthOpening]
+        self,
+        weights: np.ndarray,
+        faces: Sequence[FaceInputs],
+        interiors: np.ndarray,
+        openings: Sequence[MouthOpening],
     ) -> list[MouthLight | None]:
         """The light in each mouth, by the maps of their interiors; None: as it is drawn."""
         return [
-            self._retouching[face.avatar].light_in_mouth(interior[MOUTH], face.template, opening)
-            for face, interior, opening in zip(faces, interiors, openings, strict=True)
+            self._retouching[face.avatar].light_in_mouth(w, interior[MOUTH], face.template, opening)
+            for w, face, interior, opening in zip(weights, faces, interiors, openings, strict=True)
         ]
 
     def _moved_cheeks(

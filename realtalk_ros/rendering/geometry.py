@@ -110,6 +110,10 @@ class Geometry:
         """How far the mouth is open where landmarks of a template are at `points` (68, 2)."""
         return MouthOpening.of(points, self._widths_at_rest[template])
 
+    def lower_teeth(self, weights: np.ndarray, template: int) -> np.ndarray:
+        """As of `Mouth.lower_teeth`, at weights (52,) over a template."""
+        return self.mouth.lower_teeth(weights + self._resting_weights, template)
+
     def project_eyes(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""
         return self._eyes.project(weights + self._resting_weights, template)

@@ -31,17 +31,21 @@ class Retouching:
 
     def __init__(self, avatar: Avatar, geometry: Geometry, teeth: TeethPicture | None):
         self.cavity: OralCavity | None = None
+        self._geometry = geometry
         self._own_teeth = OwnTeeth(teeth, geometry) if teeth else None
         self._flat_mouth = FlatMouthPainter.of(avatar)
         self._brows = brow_masks(avatar)
         self._tones = tone_of(avatar)
 
     def light_in_mouth(
-        self, interior: np.ndarray, template: int, opening: MouthOpening
+        self, weights: np.ndarray, interior: np.ndarray, template: int, opening: MouthOpening
     ) -> MouthLight | None:
-        """By the map (128, 128, 3) uint8 of a mouth's interior over a template, by its index, what
-        `apply` lights it with; None: it stays as it is drawn."""
-        return self.cavity.light_in(interior, template, opening) if self.cavity else None
+        """What `apply` lights a mouth with, by weights (52,) and the map (128, 128, 3) uint8 of its
+        interior over a template, by its index; None: it stays as it is drawn."""
+        if self.cavity is None:
+            return None
+        lower_teeth = self._geometry.lower_teeth(weights, template)
+        return self.cavity.light_in(interior, template, opening, lower_teeth)
 
     def apply(
         self,

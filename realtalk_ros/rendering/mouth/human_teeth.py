@@ -48,6 +48,8 @@ SLIT, CLOSED = 0.12, 0.5
 # bends back.
 OUTER_X, OUTER_Z = (0.0, 0.87, 1.4, 2.0, 2.4, 2.65), (10.7, 10.5, 10.2, 9.75, 8.9, 8.2)
 OUTER_DEPTH, OUTER_Y = 0.3, -2.4
+# Likewise of the lower ones, below which y they bend back.
+LOWER_X, LOWER_Z, LOWER_Y = (0.0, 0.77, 1.4, 1.8, 2.2), (10.58, 10.4, 10.2, 9.8, 9.2), -4.4
 
 
 def placed(
@@ -83,6 +85,13 @@ def outer_surface(inside: np.ndarray, upper: np.ndarray) -> np.ndarray:
     (x, y, z), last = inside.T, OUTER_X[-1]
     outer = np.interp(np.abs(x), OUTER_X, OUTER_Z) - OUTER_DEPTH
     return np.flatnonzero(upper & (y < OUTER_Y) & (np.abs(x) < last) & (z > outer))
+
+
+def outer_lower_surface(inside: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """As `outer_surface`, of the lower teeth."""
+    (x, y, z), last = inside.T, LOWER_X[-1]
+    outer = np.interp(np.abs(x), LOWER_X, LOWER_Z) - OUTER_DEPTH
+    return np.flatnonzero(lower & (y > LOWER_Y) & (np.abs(x) < last) & (z > outer))
 
 
 def nearest(points: np.ndarray, to: Sequence[float] | np.ndarray) -> int:

@@ -72,6 +72,7 @@ class Mouth:
             identity, model.inside_modes[:, teeth], 1
         ).astype(np.float32)
         self._outer_teeth[:, 1] -= longer
+        self._lower_teeth = LowerTeeth(identity, cameras)
         lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         self._lips = np.ascontiguousarray(lips.T)  # x, y, z
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
@@ -117,6 +118,11 @@ class Mouth:
         seen = self._cameras.project(self._outer_teeth, template)[:, :2] * CROP_SIZE - 0.5
         return seen - mouth_corner(CROP_SIZE), self._model.inside[self._model.outer_teeth, :2]
 
+    def lower_teeth(self, weights: np.ndarray, template: int) -> np.ndarray:
+        """(5,): how far from the middle, cm, the lower teeth are at a pixel x, y of the mouth crop,
+        as coefficients of 1, x, y, x², x y; at weights (52,) over a template."""
+        return self._lower_teeth.across(weights, template)
+
     def _rings(self, weights: np.ndarray, template: int, lower: float) -> np.ndarray:
         """(2, R, 2, N), x and y in normalised coordinates."""
         movement = np.reshape(weights @ self._model.lips_expressions, (3, -1))
@@ -159,6 +165,28 @@ class Mouth:
         part[..., 1:] = self.interior.draw(weights, template, size, low, opened)
         part[opened == 0] = 0
         return image
+
+
+class LowerTeeth:
+    """Where the outer surface of one person's lower teeth is, which follow the jaw. Arguments as of
+    `Mouth`."""
+
+    def __init__(self, identity: np.ndarray, cameras: Cameras):
+        model, self._cameras = load(), cameras
+        teeth = model.outer_lower_teeth
+        self._on_mean_face = model.inside[teeth, 0]
+        self._places = model.inside[teeth] + np.tensordot(identity, model.inside_modes[:, teeth], 1)
+        self._places[:, 1] += human_teeth.LOWER_HIGHER
+        self._moving = model.moving
+        self._moves = model.inside_expressions[:, teeth].reshape(len(model.moving), -1)
+
+    def across(self, weights: np.ndarray, template: int) -> np.ndarray:
+        """See `Mouth.lower_teeth`."""
+        moved = self._places + np.reshape(weights[self._moving] @ self._moves, (-1, 3))
+        seen = self._cameras.project(moved.astype(np.float32), template)[:, :2] * CROP_SIZE - 0.5
+        x, y = (seen - mouth_corner(CROP_SIZE)).T
+        terms = np.column_stack([np.ones_like(x), x, y, x * x, x * y])
+        return np.linalg.lstsq(terms, self._on_mean_face, rcond=None)[0]
 
 
 class Interior:

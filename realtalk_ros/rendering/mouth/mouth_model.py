@@ -115,6 +115,8 @@ class MouthModel:
         teeth[faces[enamel]] = True
         upper, lower = teeth & ~jaw, teeth & jaw
         self.outer_teeth = human_teeth.outer_surface(self.inside, upper)
+        # Every fourth: they are many, and moved in each frame.
+        self.outer_lower_teeth = human_teeth.outer_lower_surface(self.inside, lower)[::4]
 
         def shade(front: float) -> np.ndarray:
             on_upper = np.where(upper, np.exp(-np.square(across / UPPER_SHADE_WIDTH)), 1)

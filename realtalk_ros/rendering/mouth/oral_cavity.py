@@ -23,6 +23,7 @@ from realtalk_ros.rendering.mouth.lip_shadow import REDDER, MouthOpening
 from realtalk_ros.rendering.mouth.mouth import OPEN
 from realtalk_ros.rendering.mouth.mouth_model import LookName
 from realtalk_ros.rendering.mouth.mouth_tables import COLUMNS, GUM_ROWS, GUMS, ROWS, MouthTables
+from realtalk_ros.rendering.mouth.tooth_relief import light_between_lower
 
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
@@ -69,22 +70,34 @@ class MouthLight(NamedTuple):
 
 
 class OralCavity:
-    """Of one avatar, by its tables. `relief` (T, S, S) uint8, 255: 1, are factors of single teeth
-    (tooth_relief.py) in T templates; `soft` is the blur of its face, sd in pixels (softness.py)."""
+    """Of one avatar, by its tables. `relief` (T, S, S) uint8, 255: 1, are factors of single upper
+    teeth (tooth_relief.py) in T templates; `soft` is the blur of its face, sd in pixels
+    (softness.py); `above_edge` (T, S, S) bool is where the upper teeth are, and above."""
 
-    def __init__(self, tables: MouthTables, relief: np.ndarray | None = None, soft: float = 0.0):
+    def __init__(
+        self,
+        tables: MouthTables,
+        relief: np.ndarray | None = None,
+        soft: float = 0.0,
+        above_edge: np.ndarray | None = None,
+    ):
         self._person, self._hues = tables.person, tables.hues
         self._flesh = np.ascontiguousarray(tables.flesh, np.float32)
         self._enamel = np.ascontiguousarray(tables.enamel, np.float32)
         self._roots = np.asarray(tables.roots, np.float32)
         self._relief = None if relief is None else warmer(relief)
-        self._soft = soft
+        self._soft, self._above_edge = soft, above_edge
 
     def light_in(
-        self, interior: np.ndarray, template: int, opening: MouthOpening
+        self,
+        interior: np.ndarray,
+        template: int,
+        opening: MouthOpening,
+        lower_teeth: np.ndarray | None = None,
     ) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
-        (mouth.py), and by how far it is open; None where it is shut."""
+        (mouth.py), and by how far it is open; None where it is shut. `lower_teeth` (5,): as of
+        `Mouth.lower_teeth`."""
         box = bounding_box(cv2.extractChannel(interior, 0))
         if is_empty(box):
             return None
@@ -98,6 +111,9 @@ class OralCavity:
         if self._relief is not None:
             shade = self._relief[template][box]
             of_enamel = shade * (of_enamel * np.float32(1 / 255))
+        if lower_teeth is not None and self._above_edge is not None:
+            above = self._above_edge[template][box]
+            of_enamel = of_enamel * between_lower_teeth(box, above, lower_teeth)
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
         smiles = smoothstep(opening.wider, *SMILES)
@@ -163,6 +179,17 @@ class OralCavity:
         opened = cv2.extractChannel(interior[rows, columns], 0)
         share = cv2.blur(cv2.dilate(opened, LIPS) * np.float32(1 / 255), LIPS.shape)
         return (rows, columns), share
+
+
+def between_lower_teeth(box: Box, above_edge: np.ndarray, lower_teeth: np.ndarray) -> np.ndarray:
+    """(h, w, 3) factors in a box of the mouth crop: the shade between the lower teeth, which are
+    not `above_edge` (h, w) of the upper ones. The last argument as of `OralCavity.light_in`."""
+    y, x = (np.arange(along.start, along.stop, dtype=np.float32) for along in box)
+    constant, by_x, by_y, by_xx, by_xy = lower_teeth.astype(np.float32)
+    across = (constant + by_y * y)[:, None] + (by_x + by_xx * x + by_xy * y[:, None]) * x
+    light = light_between_lower(across)
+    light[above_edge] = 1
+    return np.stack([light, light, light ** np.float32(1 - REDDER)], -1)
 
 
 def warmer(shade: np.ndarray) -> np.ndarray:

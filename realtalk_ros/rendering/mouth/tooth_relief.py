@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shade between a person's upper teeth, which makes them single ones.
+"""The shade between a person's teeth, which makes them single ones.
 
 Teeth are round, and meet at their sides: there they are darker, most at their lower corners, which
 leave a notch. The generator draws them as even as the map of the mouth (mouth.py) has them, so this
 shade is laid over its picture (oral_cavity.py). Upper teeth stay with the skull, so it is computed
-once for each template.
+once for each template. That between lower teeth, which follow the jaw, is looked up in each frame.
 
 On the mean face's teeth, lengths are centimetres; x is 0 in the middle, y points up.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +36,11 @@ BELOW = 0.1
 # cm below it at 1/e of that. By eye, on the two rows of people who say "ee".
 SHADOW, SHADOW_DEPTH = 0.55, 0.13
 SAMPLES = 3  # of a pixel, along each side
+# Where the mean face's lower teeth meet, and how much darker it is there, by eye. (Twice as much
+# is no nearer to people, see docs/experiments.md.)
+LOWER_MEET, LOWER_LINE = (0.0, 0.67, 1.22, 1.62, 2.05), (0.12, 0.16, 0.16, 0.13, 0.1)
+LOWER_WIDTH, PIXEL = 0.07, 0.1  # standard deviation; a pixel of the crop is some 0.1 wide
+STEPS = 64  # of a centimetre, of the table that holds it
 
 
 def tooth_relief(seen: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -59,6 +66,25 @@ def tooth_relief(seen: np.ndarray, places: np.ndarray) -> np.ndarray:
     part = slice(low[1], high[1]), slice(low[0], high[0])
     relief[part] = np.rint(255 * blocks.mean((1, 3)))
     return relief
+
+
+def light_between_lower(across: np.ndarray) -> np.ndarray:
+    """The light on lower teeth, float32, as far from the middle as `across`, cm."""
+    table = _lower_table()
+    index = (np.abs(across) * STEPS).astype(np.int32)
+    return np.asarray(table[np.minimum(index, len(table) - 1)])
+
+
+@lru_cache(maxsize=1)
+def _lower_table() -> np.ndarray:
+    """From the middle to where the last of the lower teeth meet, and on, by pixels."""
+    middles = (np.arange(STEPS * (LOWER_MEET[-1] + 1)) + 0.5) / STEPS
+    x = middles[:, None] + PIXEL * (np.arange(SAMPLES) / SAMPLES - 0.5 + 0.5 / SAMPLES)
+    light = np.ones_like(x)
+    for place, line in zip(LOWER_MEET, LOWER_LINE, strict=True):
+        beside = np.square((np.abs(x) - place) / LOWER_WIDTH) / -2
+        light = np.minimum(light, 1 - line * np.exp(beside))
+    return light.mean(1).astype(np.float32)
 
 
 def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
