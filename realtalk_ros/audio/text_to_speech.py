@@ -266,7 +266,7 @@ class Saying:
         return self.text[: min(later, default=self._made)].rstrip()
 
 
-def speak(
+def synthesize_text(
     text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda _: None
 ) -> tuple[np.ndarray, int]:
     """A whole text, of any length: float32 (n,) mono, and its rate in Hz. Raises as Saying."""

@@ -14,7 +14,7 @@ from rclpy.duration import Duration
 
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
 from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
-from realtalk_ros.audio.text_to_speech import speak
+from realtalk_ros.audio.text_to_speech import synthesize_text
 from realtalk_ros.contracts import LEAD_RANGE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
@@ -65,7 +65,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         if self.wav:
             AudioStream(self.wav).close()  # raises now what is wrong with it
         else:
-            self._speech = speak(self.text, self.voice, self.get_logger().warning)
+            self._speech = synthesize_text(self.text, self.voice, self.get_logger().warning)
 
     def start(self) -> None:
         self._speaker.start()
