@@ -71,7 +71,7 @@ class ExpressionFrames:
 
 def step_file_of(look_ahead: float, folder: Path) -> str:
     """Name of the file for a look-ahead of so many s. Raises ModelError if there can be none, or
-    there is none in `folder`, or it is not of the weights there."""
+    there is none in `folder`."""
     name = STEP_FILES.get(round(look_ahead, 3) if math.isfinite(look_ahead) else 0.0)
     if name is None:
         known = ", ".join(f"{seconds:g}" for seconds in sorted(STEP_FILES))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.audio import log_mel
+from realtalk_ros.audio.log_mel import log_mel
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.expression import preparation
@@ -38,11 +38,11 @@ class PredictedExpression:
         model: ExpressionModel | None = None,
         prior: Prior | None = None,
     ) -> PredictedExpression:
-        """pcm: mono float32 samples; model: the installed one by default; prior: of a person."""
+        """pcm: (n,) float32 mono at `rate` Hz; model: the installed one by default; prior: of a
+        person, by default unknown. Raises AudioError for an impossible rate."""
         model = model or _model()
-        front_end = log_mel.AudioFrontEnd(rate)
         stream = model.stream(model.prior() if prior is None else prior)
-        mel = np.concatenate([front_end.push(pcm), front_end.flush()])
+        mel = log_mel(pcm, rate)
         parts = [stream.push(mel), stream.flush()]
         count = len(mel) // MEL_STEP
         weights, rotation, speech = (
