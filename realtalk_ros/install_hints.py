@@ -123,7 +123,7 @@ def how_to_install(*modules: str) -> str:
         library, soname = package.library
         if library and has_apt() and not ctypes.util.find_library(soname):
             by_apt.append(library)
-        if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
+        if is_from_apt(package):
             by_apt.append(package.apt)
         else:
             by_pip += [package.pip, *package.besides]
@@ -144,7 +144,7 @@ def how_to_repair(module: str) -> str:
     if not is_installed(module):
         return how_to_install(module)
     package = PACKAGES[module]
-    if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
+    if is_from_apt(package):
         return f"sudo apt install --reinstall {package.apt}"
     return pip("install", "--force-reinstall", "--no-deps", _as_installed(package.pip))
 
@@ -232,6 +232,12 @@ def has_ros_wheels() -> bool:
 
 def is_arm() -> bool:
     return platform.machine() in ("aarch64", "arm64")
+
+
+def is_from_apt(package: Package) -> bool:
+    """Whether apt, not pip, is to install it for this Python."""
+    suits = has_apt() and not in_environment() and sys.version_info >= APT_FROM
+    return suits and bool(package.apt)
 
 
 def is_managed() -> bool:
