@@ -200,32 +200,35 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     seen: set[str] = set()
     for info in archive.infolist():
         name = info.orig_filename
-        why = ""
-        kind = stat.S_IFMT(info.external_attr >> 16)
         same = unicodedata.normalize("NFKC", name.rstrip("/")).casefold()
-        if (
-            name != info.filename  # zipfile ends it at a NUL
-            or len(name) > MAX_PATH
-            or not name.isprintable()
-            or "\\" in name
-            or ":" in name
-            or any(part in ("", ".", "..") for part in name.removesuffix("/").split("/"))
-        ):
-            why = "a name that leads elsewhere"
-        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            why = "a link or a device"
-        elif same in seen:
-            why = "a name that is there twice"
-        elif info.flag_bits & 1:
-            why = "a password"
-        elif info.file_size > max(FREE_RATIO, MAX_RATIO * info.compress_size):
-            why = "far more in it than its size allows (a zip bomb)"
+        why = "a name that is there twice" if same in seen else _unwanted(info)
         if why:
             raise AvatarError(f"{path} is refused: {name[:60]!r} in it has {why}")
         seen.add(same)
         if not info.is_dir():
             entries[name] = info
     return entries
+
+
+def _unwanted(info: zipfile.ZipInfo) -> str:
+    """What a file of an archive has that is refused; empty: nothing."""
+    name = info.orig_filename
+    if (
+        name != info.filename  # zipfile ends it at a NUL
+        or len(name) > MAX_PATH
+        or not name.isprintable()
+        or "\\" in name
+        or ":" in name
+        or any(part in ("", ".", "..") for part in name.removesuffix("/").split("/"))
+    ):
+        return "a name that leads elsewhere"
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a link or a device"
+    if info.flag_bits & 1:
+        return "a password"
+    if info.file_size > max(FREE_RATIO, MAX_RATIO * info.compress_size):
+        return "far more in it than its size allows (a zip bomb)"
+    return ""
 
 
 def _listed(meta: dict[str, Any]) -> dict[str, int]:
