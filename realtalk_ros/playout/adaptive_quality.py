@@ -52,25 +52,31 @@ class QualityController:
         overloaded = load > OVERLOAD or (missed > MISSED and limited)
         self._bad_seconds = self._bad_seconds + 1 if overloaded else 0
         if self._bad_seconds >= DOWN_AFTER and self.level < len(LEVELS) - 1:
-            if self._since_up < TAKEN_BACK:
-                self._up_after = min(DOUBTFUL_AT_MOST, 2 * self._up_after)
-            self.level, self._bad_seconds, self._good_seconds = self.level + 1, 0, 0
+            self._go_down()
             return True
-        if self.level == 0:
-            if self._since_up == TAKEN_BACK:
-                self._up_after = UP_AFTER  # going up was right
-            return False
-        loads = [self._load_at(level, max(load, speaking)) for level in range(self.level)]
-        self._good_seconds = (
-            self._good_seconds + 1 if loads[-1] < OVERLOAD and missed < MISSED / 2 else 0
-        )
+        if self.level:
+            return self._goes_up(max(load, speaking), missed)
+        if self._since_up == TAKEN_BACK:
+            self._up_after = UP_AFTER  # going up was right
+        return False
+
+    def _go_down(self) -> None:
+        if self._since_up < TAKEN_BACK:
+            self._up_after = min(DOUBTFUL_AT_MOST, 2 * self._up_after)
+        self.level, self._bad_seconds, self._good_seconds = self.level + 1, 0, 0
+
+    def _goes_up(self, load: float, missed: float) -> bool:
+        """Goes to the best level that has room, if one has had it for long enough."""
+        loads = [self._load_at(level, load) for level in range(self.level)]
+        good = loads[-1] < OVERLOAD and missed < MISSED / 2
+        self._good_seconds = self._good_seconds + 1 if good else 0
         best = next((n for n, expected in enumerate(loads) if expected < ROOM), None)
         up_after = self._up_after if best is None else min(self._up_after, UP_AT_MOST)
-        if self._good_seconds >= up_after:
-            self.level = self.level - 1 if best is None else best
-            self._good_seconds, self._since_up = 0, 0
-            return True
-        return False
+        if self._good_seconds < up_after:
+            return False
+        self.level = self.level - 1 if best is None else best
+        self._good_seconds, self._since_up = 0, 0
+        return True
 
     def _load_at(self, level: int, load: float) -> float:
         """The load that a better level would have."""

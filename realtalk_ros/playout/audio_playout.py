@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,23 +89,10 @@ class AudioPlayout:
         nobody could have asked for what was due before."""
         # At a low frame rate, the first expression is of a time long after the audio began.
         has_waited = now - self._confirmed_at < LATE
-        until = _end_of_slice(time)
         out: list[ScheduledChunk] = []
-        while self._held:
-            held = self._held[0]
-            chunk, overdue = held.chunk, time - held.chunk.start
-            waits = chunk.start >= until - 1e-6 or (not held.confirmed and overdue <= MAX_DELAY)
-            if waits and len(chunk.pcm):
-                break
-            count = min(len(chunk.pcm), math.ceil((until - chunk.start) * chunk.sample_rate - 1e-6))
-            if count < len(chunk.pcm):
-                cut = chunk.start + count / chunk.sample_rate
-                held.chunk = replace(chunk, pcm=chunk.pcm[count:], start=cut)
-                chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
-            else:
-                self._held.popleft()
+        for chunk, segment in self._take_due(time):
             late = len(chunk.pcm) and time - chunk.start > LATE + step
-            if late and not (has_waited and held.segment == self._segment):
+            if late and not (has_waited and segment == self._segment):
                 self._skip_to = time
             if chunk.start < self._skip_to:
                 missed = math.ceil((self._skip_to - chunk.start) * chunk.sample_rate - 1e-6)
@@ -117,6 +105,25 @@ class AudioPlayout:
             else:
                 out.append(chunk)
         return out
+
+    def _take_due(self, time: float) -> Iterator[tuple[ScheduledChunk, float]]:
+        """Takes out what is due when `time` is played, chunk by chunk, the last one cut at the end
+        of the slice; and when the segment of each begins."""
+        until = _end_of_slice(time)
+        while self._held:
+            held = self._held[0]
+            chunk, overdue = held.chunk, time - held.chunk.start
+            waits = chunk.start >= until - 1e-6 or (not held.confirmed and overdue <= MAX_DELAY)
+            if waits and len(chunk.pcm):
+                return
+            count = min(len(chunk.pcm), math.ceil((until - chunk.start) * chunk.sample_rate - 1e-6))
+            if count < len(chunk.pcm):
+                cut = chunk.start + count / chunk.sample_rate
+                held.chunk = replace(chunk, pcm=chunk.pcm[count:], start=cut)
+                chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
+            else:
+                self._held.popleft()
+            yield chunk, held.segment
 
     def overdue(self, time: float) -> float:
         """By how many seconds the rest of the audio that plays would be late if it went on at

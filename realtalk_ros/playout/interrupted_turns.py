@@ -27,6 +27,9 @@ LIVE_CHUNK = 0.5  # s, a longer first chunk may be a sentence, and an answer com
 STALLED = 2.0  # s that it may pause once it has begun another utterance, and is still in that one
 FORGET = 30.0  # s after which the rest of an interrupted utterance is accepted in any case
 MAX_IGNORED = 64  # interrupted utterances remembered
+BURST = 0.06  # s between two chunks, less than a sender takes that has learned of the interrupt
+RHYTHM = (0.8, 1.2)  # of the usual time between two chunks: what comes within keeps the rhythm
+JITTER = 0.02  # s later than that
 JOINT = 160  # samples before and after a joint by which a waveform is seen to continue
 
 
@@ -72,7 +75,8 @@ class _InterruptedTurn:
             return True
         # What is left of its sound at its end may be less than a chunk: it is sent when it is over,
         # and may be stamped by that time.
-        in_time = 0.8 * chunk.seconds < pause <= 1.2 * chunk.seconds + 0.02
+        soonest, latest = RHYTHM
+        in_time = soonest * chunk.seconds < pause <= latest * chunk.seconds + JITTER
         rest = chunk.last and chunk.seconds < self.longest and in_time
         if self.next_stamp is not None and chunk.start is not None and self.regular:
             off = abs(chunk.start - self.next_stamp)
@@ -80,10 +84,10 @@ class _InterruptedTurn:
                 return self.followed or is_continuous(self.last_pcm, chunk.pcm)
             if not rest:
                 return False
-        if pause > max(0.06, 1.2 * self.longest + 0.02):
+        if pause > max(BURST, latest * self.longest + JITTER):
             return False
-        in_rhythm = rest or pause > 0.8 * self.shortest
-        return pause < 0.06 or (in_rhythm and is_continuous(self.last_pcm, chunk.pcm))
+        in_rhythm = rest or pause > soonest * self.shortest
+        return pause < BURST or (in_rhythm and is_continuous(self.last_pcm, chunk.pcm))
 
 
 class InterruptedTurns:

@@ -106,17 +106,7 @@ class TurnTaking:
                 self._ends.end(chunk.utterance)
             return result
         if new:
-            self._ends.begin(chunk.utterance)
-            if self.policy == "replace":
-                result.ended.extend(self._replace_others(chunk.utterance, scheduled.start, now))
-            self._interrupted.begin(chunk.utterance, sender)
-            place = self._place(scheduled.start, now)
-            if place:
-                before = self._turns[place - 1]
-                turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
-                scheduled = scheduled.moved(turn.postponed)
-            self._turns.insert(place, turn)
-            turn.fragments_before, self._fragments = self._fragments, 0
+            scheduled = self._begin(turn, scheduled, now, result)
         self._note_fragments(turn, new, scheduled, result)
         turn.put(scheduled, now, sent)
         overdue = sent - scheduled.start - scheduled.seconds
@@ -125,6 +115,22 @@ class TurnTaking:
         elif turn.late_since is None:
             turn.late_since = sent
         return result
+
+    def _begin(
+        self, turn: Turn, first: ScheduledChunk, now: float, result: PutResult
+    ) -> ScheduledChunk:
+        """A new turn replaces others, or is queued. Returns its first chunk, as it is played."""
+        self._ends.begin(turn.utterance)
+        if self.policy == "replace":
+            result.ended.extend(self._replace_others(turn.utterance, first.start, now))
+        self._interrupted.begin(turn.utterance, turn.sender)
+        place = self._place(first.start, now)
+        if place:
+            before = self._turns[place - 1]
+            turn.postponed = max(0.0, before.end - first.start) if before.closed else 0.0
+        self._turns.insert(place, turn)
+        turn.fragments_before, self._fragments = self._fragments, 0
+        return first.moved(turn.postponed)
 
     def is_copy(self, chunk: Chunk, sent: float) -> bool:
         """Whether a chunk that was sent at `sent` came before, as a relay sends it again."""
