@@ -196,6 +196,20 @@ def test_a_new_utterance_ends_the_old_one(pipeline, speech):
     assert 1.0 < a[-1].time < 1.5
 
 
+@pytest.mark.parametrize("jump", [-7.0, 100.0])
+def test_an_utterance_goes_on_after_the_clock_was_set(model, prior, speech, jump):
+    """At 30 fps, where frames lie between those of the network."""
+    chunks = cut(speech, 0.1, 100.0)
+    pipeline, unmoved = (ExpressionPipeline(model, prior, 30) for _ in range(2))
+    before = run(pipeline, chunks[:15])
+    pipeline.shift(jump)
+    after = run(pipeline, [replace(c, start=c.start + jump) for c in chunks[15:]])
+    wanted = run(unmoved, chunks)
+    np.testing.assert_allclose(curve(before + after), curve(wanted), atol=1e-5)
+    times = [f.time for f in before] + [f.time - jump for f in after]
+    np.testing.assert_allclose(times, [f.time for f in wanted], atol=1e-6)
+
+
 def test_reset_forgets(pipeline, speech):
     pipeline.push(cut(speech, 1.0)[0])
     pipeline.reset()

@@ -25,15 +25,19 @@ def expression(time, utterance="a"):
     return TimedExpression(time, utterance, 0, weights, rotation, 1.0)
 
 
+def renderer_of(size):
+    return SimpleNamespace(size=size, avatar=SimpleNamespace(provenance=None))
+
+
 class Stage:
     """A render loop whose clock stands at `now`, and what it publishes."""
 
     def __init__(self, fps=25.0):
         self.now, self.stamps, self.speaking = 1000.0, [], []
         self.playout = FacePlayout(fps, lambda: self.now, lambda: 0.0)
-        renderer = SimpleNamespace(size=(4, 4), avatar=SimpleNamespace(provenance=None))
+        self.prepared, self.renderer = [], renderer_of(size=(4, 4))
         face = SimpleNamespace(
-            generate=lambda time, *_: SimpleNamespace(renderer=renderer, time=time),
+            generate=lambda time, *_: SimpleNamespace(renderer=self.renderer, time=time),
             compose=lambda generated: np.zeros((4, 4, 3), np.uint8),
         )
         self.counts = {"images": 0, "skipped_frames": 0}
@@ -45,7 +49,8 @@ class Stage:
             ),
         )
         images = SimpleNamespace(
-            prepare=lambda *_: None, publish=lambda image, stamp: self.stamps.append(stamp)
+            prepare=lambda size, _: self.prepared.append(size),
+            publish=lambda image, stamp: self.stamps.append(stamp),
         )
         loader = SimpleNamespace(face=face)
         self.statistics = FrameStatistics()
@@ -100,6 +105,43 @@ def test_a_frame_whose_utterance_is_interrupted_before_it_is_due_is_not_shown(re
     assert stage.stamps == [] and stage.counts["skipped_frames"] == 1
     stage.show(still)  # of no utterance
     assert len(stage.stamps) == 1
+
+
+def test_images_are_prepared_once_for_each_face_or_size_that_is_shown():
+    stage = Stage()
+    for size in ((4, 4), (8, 6)):
+        stage.renderer = renderer_of(size)
+        for _ in range(2):
+            stage.show(stage.next_frame())
+    assert stage.prepared == [(4, 4), (8, 6)]
+
+
+@pytest.mark.parametrize("outcomes, fallbacks", [("FF--FF--", 0), ("--FFF--", 1)])
+def test_networks_are_loaded_again_after_failures_in_a_row_alone(monkeypatch, outcomes, fallbacks):
+    stop, left, loaded = threading.Event(), list(outcomes), []
+    node = SimpleNamespace(
+        counts={"fallbacks": 0},
+        problems=SimpleNamespace(add=lambda _: None),
+        context=SimpleNamespace(ok=lambda: True),
+        publisher=lambda *_, **__: SimpleNamespace(publish=lambda message: None),
+    )
+    playout = SimpleNamespace(next_frame=lambda: (object(), 0.0))
+    loader = SimpleNamespace(
+        take=lambda: False, replacing=False, fall_back=lambda: loaded.append("on the CPU")
+    )
+    loop = RenderLoop(node, playout, loader, images=None, statistics=FrameStatistics())
+
+    def generate(frame):
+        outcome = left.pop(0)
+        if not left:
+            stop.set()
+        if outcome == "F":
+            raise NetworkError("broken")
+
+    monkeypatch.setattr(loop, "generate", generate)
+    monkeypatch.setattr(loop, "show", lambda pending: None)
+    loop.run(stop)
+    assert len(loaded) == node.counts["fallbacks"] == fallbacks
 
 
 class SlowRenderer:
