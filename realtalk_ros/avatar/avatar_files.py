@@ -25,7 +25,7 @@ class AvatarFiles:
     """Of one `folder`. `links`: its files may be links to anywhere, as the package's own are when
     it was built with colcon's --symlink-install. All methods raise AvatarError."""
 
-    def __init__(self, folder: Path, links: bool = False):
+    def __init__(self, folder: Path, links: bool):
         self.folder, self._links = folder, links
         self.where = f"avatar {folder}"  # of messages
 

@@ -85,7 +85,7 @@ class AvatarMetrics:
     Raises RealTalkError where MediaPipe is missing.
     """
 
-    def __init__(self, detector: FaceDetector, embedding: FaceEmbedding | None = None):
+    def __init__(self, detector: FaceDetector, embedding: FaceEmbedding | None):
         self._detector, self._embedding = detector, embedding
         self._model = ExpressionModel()
         pcm, rate = read_audio(SAMPLE_CLIP)

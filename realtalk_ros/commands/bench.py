@@ -215,7 +215,7 @@ def clock(call: Callable[[int], Any]) -> tuple[list[float], int]:
     return times, items
 
 
-def stream_hours(hours: float, device: str = "cpu") -> dict[str, float]:
+def stream_hours(hours: float, device: str) -> dict[str, float]:
     """Streams `hours` of speech through the transformer: resident memory after a tenth and at the
     end, MB, and the median ms of a 20 ms step in the first and the last tenth."""
     from realtalk_ros import onnx_session

@@ -240,12 +240,7 @@ def eight_points(given: Any) -> np.ndarray:
     return points
 
 
-def from_video(
-    path: Path,
-    landmarker: Path | None,
-    silent: bool = False,
-    size: int = framing.SIZE,
-) -> Enrolment:
+def from_video(path: Path, landmarker: Path | None, silent: bool, size: int) -> Enrolment:
     """Of a video of one person, who is heard unless it is `silent`, in frames of a height of `size`
     pixels. Raises RealTalkError."""
     if path.stat().st_size > MAX_SOURCE:

@@ -173,7 +173,7 @@ def portrait(picture: np.ndarray, points: np.ndarray, who: fit.Fit, layout: Layo
     )
 
 
-def from_points(picture: np.ndarray, points: np.ndarray, size: int = framing.SIZE) -> Enrolment:
+def from_points(picture: np.ndarray, points: np.ndarray, size: int) -> Enrolment:
     """Of a drawing, by eight points (8, 2), in frames of that height. Raises RealTalkError."""
     model = fit.eight_model()
     who = fit.fit(model, points[None])

@@ -81,7 +81,7 @@ def from_two_pictures(
     smile: np.ndarray,
     where: tuple[Path | str, Path | str],
     landmarker: Path | None,
-    size: int = framing.SIZE,
+    size: int,
 ) -> Enrolment:
     """What `from_picture` makes of the first picture, with a reference more: the second one, of the
     same person, whose lips show teeth. Raises RealTalkError."""

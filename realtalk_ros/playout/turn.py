@@ -36,7 +36,7 @@ class _Gap(NamedTuple):
 class Turn:
     """One utterance that waits or is being played. Times are media time in seconds."""
 
-    def __init__(self, utterance: str, sender: str = "") -> None:
+    def __init__(self, utterance: str, sender: str) -> None:
         self.utterance, self.sender = utterance, sender
         self.chunks: deque[ScheduledChunk] = deque()  # pieces not yet handed out
         self.seconds = 0.0  # of audio in them

@@ -25,7 +25,7 @@ MIN_SIZE = 16384  # elements; smaller matrices would save nothing
 CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 
 
-def compute_in_eight_bits(model: onnx.ModelProto, keep: Sequence[str] = ()) -> None:
+def compute_in_eight_bits(model: onnx.ModelProto, keep: Sequence[str]) -> None:
     """Lets each large matrix be multiplied in 8 bits, in place, but for those whose names begin
     with one of `keep`.
 

@@ -109,9 +109,7 @@ class SpeakingAvatar:
     `asked`: the aperture of its face model in the picture that was drawn last.
     """
 
-    def __init__(
-        self, avatar: Avatar, path: Path, model: ExpressionModel, models: Path | None = None
-    ):
+    def __init__(self, avatar: Avatar, path: Path, model: ExpressionModel, models: Path | None):
         """Raises AudioError."""
         self.asked = 0.0
         self._avatar = avatar
@@ -148,9 +146,7 @@ class PictureEvaluator:
     RealTalkError where MediaPipe or its model is missing.
     """
 
-    def __init__(
-        self, model: ExpressionModel, landmarker: Path | None = None, models: Path | None = None
-    ):
+    def __init__(self, model: ExpressionModel, landmarker: Path | None, models: Path | None):
         self._model, self._landmarker, self._models = model, landmarker, models
         FaceDetector(landmarker, video=True).close()  # says what is missing before the work begins
         self.lacking: list[str] = []

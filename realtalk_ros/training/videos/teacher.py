@@ -57,7 +57,7 @@ class Teacher:
 
 
 def write_stretches(
-    path: Path, stretches: list[Stretch], weights: list[np.ndarray], person: Condition = UNKNOWN
+    path: Path, stretches: list[Stretch], weights: list[np.ndarray], person: Condition
 ) -> None:
     """Writes stretches of one person, with the weights (n, 52) that are to be learned from each, as
     expression/video_dataset.py reads them. Raises OSError."""
