@@ -49,12 +49,7 @@ def spin(nodes: list[RealTalkNode]) -> int:
 
     2: a node never got what it needs (model, avatar, sound file); the log says what that is.
     """
-    signals: list[int] = []
-    hung_up = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
-    for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
-        # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
-        signal.signal(number, lambda number, _frame: signals.append(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which node_processes.py blocks
+    signals = _noted_signals()
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
@@ -81,6 +76,17 @@ def spin(nodes: list[RealTalkNode]) -> int:
             executor.remove_node(node)
             node.destroy_node()
     return max(codes, default=2 if failed else 0)
+
+
+def _noted_signals() -> list[int]:
+    """Those that come from now on, of signals that end a process: they only go into this list."""
+    signals: list[int] = []
+    hung_up = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
+    for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
+        # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
+        signal.signal(number, lambda number, _frame: signals.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which node_processes.py blocks
+    return signals
 
 
 def _answer(executor: SingleThreadedExecutor, nodes: list[RealTalkNode]) -> None:
