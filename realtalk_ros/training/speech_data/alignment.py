@@ -34,6 +34,14 @@ _MIN_SCORE = -45.0  # of pocketsphinx; another text has a median of that, the ri
 _ACCEPTED = 0.02  # share of other texts that may pass as the right one
 _MIN_GROUP = 40  # recordings that give a source a threshold of its own
 _MIN_SECONDS, _MAX_SECONDS = 0.25, 60.0  # of a recording that is aligned
+# What of an alignment does not fit its audio, and which share of that makes it a wrong one. Levels
+# in dB below what 5 % of the audio exceeds.
+_QUIET_VOWEL, _MAX_QUIET_VOWELS = 22.0, 0.2
+_LOUD_SILENCE, _MAX_LOUD_SILENCES = 12.0, 0.34
+_SILENCE = 0.1  # s, shorter ones do not count
+_MIN_QUIET_CLOSURES = 0.6
+_STUB, _MAX_STUBS = 0.031, 0.5  # s of a phone: pocketsphinx's least are three frames of 10 ms
+_LONGEST_PHONE = 0.8  # s
 
 Words = list[list[str]]  # phones of each word
 
@@ -48,15 +56,20 @@ def is_consistent(speech: Speech) -> bool:
         return False
     vowels = [level_between(level, s, e).mean() for p, s, e in spoken if p in ph.VOWELS]
     silences = [level_between(level, s, e).mean() for p, s, e in speech.segments
-                if p == ph.SIL and e - s > 0.1]  # fmt: skip
-    stubs = np.mean([e - s <= 0.031 for _, s, e in spoken])
-    longest = max(e - s for _, s, e in spoken)
-    quiet_vowels = np.mean([v < peak - 22 for v in vowels]) if vowels else 1.0
-    loud_silences = np.mean([v > peak - 12 for v in silences]) if silences else 0.0
+                if p == ph.SIL and e - s > _SILENCE]  # fmt: skip
     closures = _quiet_closures(speech.segments, level)
-    if closures and np.mean(closures) < 0.6:
-        return False
-    return bool(quiet_vowels < 0.2 and loud_silences < 0.34 and stubs < 0.5 and longest < 0.8)
+    return bool(
+        _share([v < peak - _QUIET_VOWEL for v in vowels], none=1.0) < _MAX_QUIET_VOWELS
+        and _share([v > peak - _LOUD_SILENCE for v in silences], none=0.0) < _MAX_LOUD_SILENCES
+        and _share(closures, none=1.0) >= _MIN_QUIET_CLOSURES
+        and _share([e - s <= _STUB for _, s, e in spoken], none=0.0) < _MAX_STUBS
+        and max(e - s for _, s, e in spoken) < _LONGEST_PHONE
+    )
+
+
+def _share(found: Sequence[bool], none: float) -> float:
+    """Of them that are true; `none` where there are none."""
+    return float(np.mean(found)) if found else none
 
 
 def _quiet_closures(segments: Sequence[Segment], level: np.ndarray) -> list[bool]:
