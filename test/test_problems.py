@@ -28,3 +28,18 @@ def test_causes_are_logged_once_and_limited():
         problems.add("6 samples of 'that'")
     assert problems.counts["# samples of #"] == 400
     assert len(logged) == len(problems.counts) == MAX_CAUSES + 1 and sum(problems.counts.values())
+
+
+def test_an_error_in_this_package_is_logged_once_by_its_place_and_counted():
+    logged = []
+    problems = Problems(logged.append)
+    assert not problems.fresh
+    for number in range(3):
+        try:
+            [][number]
+        except IndexError as error:
+            problems.exception(error)
+    (cause,) = problems.counts
+    assert cause.startswith("IndexError in test_problems.py:") and problems.counts[cause] == 3
+    assert len(logged) == 1 and "please report it" in logged[0] and "[][number]" in logged[0]
+    assert problems.fresh
