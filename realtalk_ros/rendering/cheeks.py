@@ -272,7 +272,8 @@ def make_cheek(
 
 
 def share_of_light(smile: float) -> float:
-    """At a smile, in shares of mouthSmile 1: stronger ones have folds that are deeper by more."""
+    """By what the light of NASOLABIAL, BELOW_EYE and CHEEK is multiplied at a smile, in shares of
+    mouthSmile 1: stronger ones have folds that are deeper by more."""
     smile = max(smile, 0.0)
     return 0.75 * smile * (1 + smile)
 

@@ -38,6 +38,7 @@ OUTLINE = np.ones((5, 5), np.uint8)  # likewise: a drawn line around the chin
 CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
 WHOLE = CROP_SIZE, CROP_SIZE
+WHOLE_CROP: Box = (slice(0, CROP_SIZE), slice(0, CROP_SIZE))
 
 
 class BegunImage(NamedTuple):
@@ -150,12 +151,12 @@ class Compositor:
             added[..., 3] = 0  # alpha stays
         cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
 
-    def _in_crop(self, view: HeadView, part: Box, box: Box = (slice(0), slice(0))) -> Positions:
+    def _in_crop(self, view: HeadView, part: Box, box: Box = WHOLE_CROP) -> Positions:
         """Where in the networks' crop, from a box's corner, the pixels of a part of the image
         lie."""
         left, top, side = self.crop
         scale = CROP_SIZE / side
-        first_row, first_column = (along.start or 0 for along in box)
+        first_row, first_column = (along.start for along in box)
         shifts = (0.5 - left) * scale - 0.5 - first_column, (0.5 - top) * scale - 0.5 - first_row
         return view.positions(part, scale, shifts)
 

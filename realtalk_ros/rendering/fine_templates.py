@@ -39,7 +39,9 @@ class FineTemplates:
         self._margin = 0  # pixels beside the crop
         self._made: dict[int, FineTemplate] = {}
         # Of a single template, all; of many, parts are made when they are shown, which takes time.
-        self.whole = FineTemplate(_made(templates[0]), (0, 0)) if len(templates) == 1 else None
+        self.whole = (
+            FineTemplate(_enlarged_bgra(templates[0]), (0, 0)) if len(templates) == 1 else None
+        )
 
     def part(self, number: int, margin: int) -> FineTemplate:
         """Of the `number`-th template the crop and at least `margin` pixels beside it."""
@@ -54,14 +56,14 @@ class FineTemplates:
             left, top = max(left - self._margin, 0), max(top - self._margin, 0)
             end = side + self._margin
             part = self._templates[number, top : self._crop[1] + end, left : self._crop[0] + end]
-            fine = _made(part)
+            fine = _enlarged_bgra(part)
             while self._made and (len(self._made) + 1) * fine.nbytes > MOST:
                 del self._made[next(iter(self._made))]  # the oldest
             self._made[number] = FineTemplate(fine, (left, top))
         return self._made[number]
 
 
-def _made(part: np.ndarray) -> np.ndarray:
+def _enlarged_bgra(part: np.ndarray) -> np.ndarray:
     """A part of a template (H, W, 3 or 4), enlarged, with four channels."""
     fine = enlarged(part)
     return cv2.cvtColor(fine, cv2.COLOR_BGR2BGRA) if fine.shape[2] == 3 else fine

@@ -35,6 +35,8 @@ BETWEEN = np.ones((5, 5), np.uint8)  # gaps between teeth, that belong to them
 NARROW = 0.45  # of the opening's width: less of a row of teeth is not used
 GUMS = 5  # pixels that may be between them and the upper lip: else they are lower teeth
 EDGE = 1.0  # pixels, sd of the border
+LIGHTEST = 85  # percentile of green between the lips that is taken for the teeth's lightness
+GRAIN = 0.7  # pixels, sd of the blur that takes the picture's noise before the edge is looked for
 # Pixels by which the teeth's edge may lie above (-) and below the face model's; what the square of
 # the 8th part of them weighs, a step from a column to the next, and a dark pixel above the edge,
 # against a fall of lightness from teeth to black.
@@ -95,8 +97,8 @@ class TeethPicture:
         landmarks = geometry.template_landmarks[number]
         nose = landmarks[NOSE_BRIDGE] * CROP_SIZE
         nose = nose.astype(int).clip(0, CROP_SIZE - 1)
-        light = (shown >= OPEN) & (lightness(image, opened) >= DARK)
-        if area < LEAST or redness(image[light]) > redness(image[tuple(nose.T[::-1])]):
+        lit = (shown >= OPEN) & (lightness(image, opened) >= DARK)
+        if area < LEAST or redness(image[lit]) > redness(image[tuple(nose.T[::-1])]):
             return None
         pixels = geometry.mouth.pixels_per_cm(number)
         off = missed_by(expected, edge, lightness(image, opened)) / pixels
@@ -106,7 +108,7 @@ class TeethPicture:
             points=skull_points(geometry, number) + (0, (off - longer) * pixels),
             longer=longer,
             area=area,
-            enamel=np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
+            enamel=np.percentile(image[lit], FULL, 0) * (IN_FULL_LIGHT / 255),
             light=geometry.mouth_opening(landmarks, number).light_on_teeth(),
         )
 
@@ -170,16 +172,17 @@ def redness(colours: np.ndarray) -> float:
 
 
 def lightness(image: np.ndarray, opened: np.ndarray) -> np.ndarray:
-    """(H, W) float32 of a picture (H, W, 3) uint8: 1 is as light as the teeth between its lips.
-    Green: lips and gums reflect little of it."""
+    """(H, W) float32 of a picture (H, W, 3) uint8: 1 is as light as the teeth between its lips, of
+    which one pixel at least must be `opened`, (H, W) uint8. Green: lips and gums reflect little of
+    it."""
     green = image[..., 1].astype(np.float32)
-    return green / max(float(np.percentile(green[opened >= OPEN], 85)), 1.0)
+    return green / max(float(np.percentile(green[opened >= OPEN], LIGHTEST)), 1.0)
 
 
 def teeth_edge(image: np.ndarray, opened: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(256,) rows at which the upper teeth end, near those that are `expected` (256,), where the
     picture gets darker most; 0 in columns without. The best path by dynamic programming."""
-    light = cv2.GaussianBlur(lightness(image, opened), (0, 0), 0.7)
+    light = cv2.GaussianBlur(lightness(image, opened), (0, 0), GRAIN)
     sums = np.cumsum(np.pad(light, ((1, 0), (0, 0))), 0)
     seen = opened >= OPEN
     begun = np.logical_or.accumulate(seen & (light >= TEETH), 0)

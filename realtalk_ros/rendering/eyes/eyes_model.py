@@ -14,9 +14,10 @@ class EyesModel:
     """The edges of the lids and the eyeballs of the mean face, and what moves them.
 
     lids (2, 2, N, 3) cm: right and left eye, upper and lower lid, points from the person's right to
-    the left. lids_expressions (52, ...), lids_modes (100, ...): their movement by weights and
-    identity. balls (2, 3) cm: the eyeballs' centres; balls_modes (100, 2, 3).
-    training/synthetic/facekit_eyes.py makes them.
+    the left. expressions (52, 12 N), modes (100, 2, 2, N, 3): their movement by weights and
+    identity. balls (2, 3) cm: the eyeballs' centres; ball_modes (100, 2, 3). interpolation (2, 2,
+    N, 12), by which the residuals of the eyes' landmarks are taken to the points, see `Eyes`.
+    training/synthetic/facekit_eyes.py makes the file that they are read from.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,6 @@ class EyesModel:
             np.asarray(array, np.float32) for array in bundled_arrays.read("eyes", names)
         )
         self.expressions = expressions.reshape(arkit.COUNT, -1)
-        # How the landmarks' residuals are interpolated to the points, see `Eyes`.
         self.interpolation = landmarks.interpolation_weights(self.lids, landmarks.EYES)
 
 

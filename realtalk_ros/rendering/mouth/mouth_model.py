@@ -38,7 +38,7 @@ class Surface:
 
     vertices: np.ndarray  # (K,) of the interior's
     faces: np.ndarray  # (3, F) int32, indices of `vertices`
-    channels: np.ndarray  # (F,) uint16, see MouthModel
+    channels: np.ndarray  # (F,) uint16, see `split`
 
     @classmethod
     def of(cls, faces: np.ndarray, channels: np.ndarray) -> Surface:
@@ -64,14 +64,15 @@ class Look:
 class MouthModel:
     """Lips and interior of the mean face's mouth, and what moves them.
 
-    Lips, P vertices: lips (P, 3) cm, lips_expressions (52, P, 3), lips_modes (100, P, 3); rings
-    (R, 2, N) indices of vertices, upper and lower half.
-    Interior, V vertices: inside (V, 3) cm, inside_moving (M,) the weights that move it,
-    inside_expressions (M, V, 3), inside_modes (100, V, 3); faces (F, 3) indices of vertices, enamel
-    (F,) bool; light (2, V) 0..255, with the tongue in and out.
-    training/synthetic/facekit_mouth.py makes them.
+    Lips, P vertices: lips (P, 3) cm, lips_expressions (52, 3 P): all x, all y, all z, lips_modes
+    (100, P, 3); rings (R, 2, N) indices of vertices, upper and lower half; interpolation (P, 20),
+    by which the residuals of the lips' landmarks are taken to the vertices, see `Mouth`.
+    Interior, V vertices: inside (V, 3) cm, moving (M,) the weights that move it, inside_expressions
+    (M, V, 3), inside_modes (100, V, 3); tongue_light (V,) is what light (0..255) changes by with
+    the tongue out; outer_teeth (N,) are vertices, see `human_teeth.outer_surface`.
+    training/synthetic/facekit_mouth.py makes the file that they are read from.
 
-    Its `looks` by name: plain, as in the rendered training pictures; shaded, as on photographs,
+    `looks` by name: plain, as in the rendered training pictures; shaded, as on photographs,
     where lips and cheeks throw their shadow on the teeth, and teeth touch; lifelike, of people:
     behind them is the inside of the cheeks, and not a hollow.
     """
@@ -85,13 +86,11 @@ class MouthModel:
         self.rings, self.moving, faces, enamel, light = bundled_arrays.read(
             "mouth", ("rings", "inside_moving", "faces", "enamel", "light")
         )
-        # x, y, z of the vertices, each in one piece
         self.lips_expressions = lips_expressions.swapaxes(1, 2).reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves
         self.tongue_light = light[1].astype(np.float32) - light[0]
         self._add_gum()
         self._add_looks(faces, enamel, light[0].astype(np.float32))
-        # How the landmarks' residuals are interpolated to the vertices, see `Mouth`.
         self.interpolation = landmarks.interpolation_weights(self.lips, landmarks.LIPS)
 
     def _add_gum(self) -> None:
