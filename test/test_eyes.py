@@ -358,7 +358,7 @@ def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen(rest):
 
 
 def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():
-    """It draws the same, but for two grey levels; what is shown are the eyes of the frame."""
+    """It draws the same, but for a pixel or so; what is shown are the eyes of the frame."""
     renderer = bundled_face("default", 256)
     steps = [weights(), weights(eyeBlink=0.06), weights(eyeBlink=0.7), weights(eyeBlink=0.75)]
     (geometry,) = renderer.generator.geometry
@@ -375,7 +375,7 @@ def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():
     for k, expression in enumerate(steps):
         renderer.generate(weights(eyeBlink=float(k < 2)), 0)  # far from it
         off = np.abs(renderer.render(expression, 0) - images[k])
-        assert off.max() <= (2 if k % 2 else 0)
+        assert off.max() <= (4 if k % 2 else 0) and np.count_nonzero(off > 1) <= 3
 
 
 @pytest.mark.parametrize(

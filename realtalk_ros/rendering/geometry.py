@@ -27,7 +27,7 @@ from realtalk_ros.rendering.mouth.mouth_model import LookName
 
 # Pixels of the crop. Eyes that moved by less since they were drawn are not drawn anew. Lids that
 # moved by less are drawn while the network runs, which knows them as they were: it draws the same,
-# but for 2 grey levels in some 5 pixels.
+# but for a grey level in up to 24 pixels, and up to 4 in one (by OpenCV's version).
 STILL, SLIGHT = 0.05, 1.5
 
 
