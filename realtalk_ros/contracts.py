@@ -59,8 +59,10 @@ GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
 GENERATOR_BASES = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
 GENERATOR_OUTPUTS = ("change", "mask", "mouth")
 RENDERER_FORMATS = {ENCODER_FILE: "8", ALIGNER_FILE: "6", GENERATOR_FILE: "9"}  # of the ONNX files
-# The encoder's outputs; the latter depend on the reference image alone.
+# The encoder's outputs; the latter depend on the reference image alone. The generator takes all but
+# the finest.
 TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
+UNREAD_FEATURES = ("features_2",)
 REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
 FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
 

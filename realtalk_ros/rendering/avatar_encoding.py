@@ -17,6 +17,7 @@ from realtalk_ros.contracts import (
     CROP_SIZE,
     ENCODER_FILE,
     REFERENCE_FEATURES,
+    UNREAD_FEATURES,
 )
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.common.template_landmarks import template_landmarks
@@ -53,7 +54,8 @@ class EncodedAvatars:
 
     templates: np.ndarray  # (rows, 256, 256, 3) uint8, their face crops
     landmarks: np.ndarray  # (rows, 68, 2) of these, in normalised coordinates
-    # The encoder's outputs by name: (rows, ...), or (references, ...) of REFERENCE_FEATURES.
+    # What the generator takes of the encoder's outputs, by name: (rows, ...), or (references, ...)
+    # of REFERENCE_FEATURES.
     features: dict[str, np.ndarray]
     # BGR of each avatar, 1: white. Enamel is that in full light, which may be more.
     enamel: list[np.ndarray]  # (3,) each
@@ -70,7 +72,7 @@ def encode_avatars(
     """Runs the encoder on every template of every avatar, with each of its references. `teeth` are
     each avatar's own, if they are known."""
     encoder = onnx_session.session(folder / ENCODER_FILE, providers, threads)
-    names = [output.name for output in encoder.get_outputs()]
+    names = [out.name for out in encoder.get_outputs() if out.name not in UNREAD_FEATURES]
     features: dict[str, list[np.ndarray]] = {name: [] for name in names}
     templates, landmarks, enamels, fleshes = [], [], [], []
     for avatar, shown in zip(avatars, teeth or [None] * len(avatars), strict=True):
@@ -82,7 +84,7 @@ def encode_avatars(
             templates.append(np.stack(crops))
             landmarks.append(template_landmarks(avatar))
             for number, crop in enumerate(crops):
-                found = encoder.run(None, {"reference": reference, "template": crop})
+                found = encoder.run(names, {"reference": reference, "template": crop})
                 for name, value in zip(names, found, strict=True):
                     if number == 0 or name not in REFERENCE_FEATURES:
                         features[name].append(value)
