@@ -63,7 +63,7 @@ def test_the_face_moves_as_with_single_precision(model):
     assert 0 < np.sqrt(np.mean(off**2)) < 0.0004 and np.mean(off > 0.001) < 0.02
     assert off.max() < 0.02
     gap = [lips.gap_of(found["weights"]) for found in (single, eight)]
-    assert np.abs(gap[0] - gap[1]).max() < 0.05 and np.corrcoef(*gap)[0, 1] > 0.9999  # cm
+    assert np.abs(gap[0] - gap[1]).max() < 0.06 and np.corrcoef(*gap)[0, 1] > 0.9999  # cm
     silence = lips.gap_of(express(model, np.zeros(2 * rate, np.float32), rate)["weights"])
     assert np.abs(silence - lips.REST_GAP).max() < 0.01
 
