@@ -13,7 +13,7 @@ from torch import Tensor
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP, REST_GAP, WIDTH
 from realtalk_ros.training.expression.articulation import VISEME
-from realtalk_ros.training.expression.metrics import LIP_MOVEMENTS
+from realtalk_ros.training.expression.metrics import CLOSED_GAP, LIP_MOVEMENTS
 from realtalk_ros.training.expression.samples import Batch
 from realtalk_ros.training.speech_data.phones import PHONES
 
@@ -64,7 +64,7 @@ class LossSettings:
     # A closure that is missed costs this, one that is wrong costs 1. It trades recall for precision
     # and was set on held-out speech: 1.5, 0.75, then 0.85 (docs/experiments.md).
     missed_closure: float = 0.85
-    closed_gap: float = 0.1  # cm: lips that look closed, as in metrics.CLOSED_GAP
+    closed_gap: float = CLOSED_GAP  # cm: lips that look closed
     closure_softness: float = 0.03  # cm: width of the decision's sigmoid
     # cm of the target from which a closure is wrong; between `closed_gap` and this, either will do
     open_gap: float = 0.16
