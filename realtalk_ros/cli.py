@@ -172,6 +172,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """As argparse's. A command's own parser, not the top one, refuses what it does not know."""
+        if self._subparsers is None:
+            self._refuse_dashes(args[0] if args else kwargs["args"])
         found, unknown = super().parse_known_args(*args, **kwargs)
         if unknown:
             advice = ""
@@ -179,6 +181,14 @@ class Parser(argparse.ArgumentParser):
                 advice = ": what ROS 2 takes, such as -p NAME:=VALUE, comes after --ros-args"
             self.error(f"unrecognized arguments: {' '.join(unknown)}{advice}")
         return found, unknown
+
+    def _refuse_dashes(self, words: Sequence[str]) -> None:
+        """Of --fps=-- argparse before Python 3.13 makes an empty list."""
+        for word in words:
+            if word == "--":
+                return
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word.partition('=')[0]}: expected a value, not --")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")

@@ -168,7 +168,8 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(capsys, tmp_path, clip, m
 
 
 @pytest.mark.parametrize("arguments", [
-    "", "nonsense", "train", "speak", "speak --wav", "speak --wav a --text b --out c"])  # fmt: skip
+    "", "nonsense", "train", "speak", "speak --wav", "speak --wav a --text b --out c",
+    "speak --text a --out b.mp4 --fps=--", "soak --minutes=--"])  # fmt: skip
 def test_a_wrong_command_line_is_one_line(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
         main(arguments.split())
