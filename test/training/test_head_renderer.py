@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.training.common.facekit import FaceKit, find_facekit
@@ -151,9 +152,12 @@ def test_mouths_have_mankinds_colours_or_with_the_eyes_nobodys():
     assert (teeth.argmax(1) == 2).mean() > 0.2 and teeth.min() < 0.1  # blue ones, black ones
 
 
-def test_a_place_that_can_be_no_folder_is_told_before_the_work(tmp_path):
-    from realtalk_ros.training.synthetic.face_dataset import ShardMaker
+def test_a_place_that_can_be_no_folder_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    from realtalk_ros.training.synthetic import face_dataset
 
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match="file"):
-        ShardMaker(None, None, 0.0).make(tmp_path / "file" / "val", range(1), 1, 0)
+        face_dataset.ShardMaker(None, None, 0.0).make(tmp_path / "file" / "val", range(1), 1, 0)
+    monkeypatch.setattr(face_dataset.FaceKit, "load", None)  # not called
+    out = str(tmp_path / "file" / "faces")
+    assert main(["data", "faces", "--out", out]) == 2 and out in capsys.readouterr().err

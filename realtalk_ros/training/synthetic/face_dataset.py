@@ -195,6 +195,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data faces`: write what is missing of the training and validation shards."""
+    args.out.mkdir(parents=True, exist_ok=True)  # raises now, not when all else is loaded
     renderer = HeadRenderer(FaceKit.load(args.facekit), CROP_SIZE, args.supersample, DETAIL)
     renderer.hair_shadow = False
     maker = ShardMaker(renderer, SkinPainter(renderer, TEXTURE), args.unusual)

@@ -284,7 +284,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """`realtalk data videos`. Raises RealTalkError for a folder without videos."""
+    """`realtalk data videos`. Raises RealTalkError for a folder without videos that can be used."""
     if not 0.1 <= args.rate <= 120:  # NaN too
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
     from realtalk_ros.enroll.mesh_tracker import MeshTracker
@@ -293,6 +293,8 @@ def run(args: argparse.Namespace) -> None:
     with native_output.hidden(args.verbose):
         report = builder.build()
     show(report, args.out)
+    if not report["used"]:
+        raise RealTalkError(f"none of the videos in {args.folder} can be used: see why above")
 
 
 def show(report: dict, out: Path) -> None:
