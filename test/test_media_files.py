@@ -2,9 +2,11 @@
 """Media files, good and bad."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -134,6 +136,28 @@ def test_blocks_join_to_the_whole(tmp_path):
     assert np.array_equal(np.concatenate(blocks), media_files.read_audio(path)[0])
     with pytest.raises(AudioError, match="open it again"):
         list(stream)
+
+
+def test_the_start_of_a_file_is_read(tmp_path):
+    path = write_wav(tmp_path / "a.wav", tone(5.0))
+    assert len(media_files.read_audio(path, seconds=1.5)[0]) == 2 * RATE  # whole blocks of a second
+    assert len(media_files.read_audio(path, seconds=9.0)[0]) == 5 * RATE
+
+
+def test_a_file_is_closed_when_its_reading_fails(tmp_path, monkeypatch):
+    path = write_wav(tmp_path / "a.wav", tone(5.0))
+
+    def fails(*_):
+        raise AudioError("of a block")
+
+    monkeypatch.setattr(media_files.AudioStream, "_mono", fails)
+    with pytest.raises(AudioError, match="of a block") as caught:  # which holds what was open
+        media_files.read_audio(path)
+    assert caught.tb and str(path) not in {os.path.realpath(fd) for fd in open_files()}
+
+
+def open_files():
+    return list(Path("/proc/self/fd").iterdir())
 
 
 def test_bundled_clip():

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import re
 import shutil
 import sys
@@ -148,19 +150,24 @@ class AudioStream:
 
 
 def read_audio(
-    path: str | Path, warn: Callable[[str], object] | None = None
+    path: str | Path, warn: Callable[[str], object] | None = None, seconds: float = math.inf
 ) -> tuple[np.ndarray, int]:
-    """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz. `warn` is
-    called with what of it was lost or changed.
+    """Reads a media file, or its first `seconds` and a little more: float32 (n,) mono in [-1, 1],
+    and its sample rate in Hz. `warn` is called with what of it was lost or changed.
 
     Raises AudioError, as AudioStream does.
     """
-    stream = AudioStream(path)
-    pcm = np.concatenate(list(stream))
+    with contextlib.closing(AudioStream(path)) as stream:
+        blocks, count = [], 0
+        for block in stream:
+            blocks.append(block)
+            count += len(block)
+            if count >= seconds * stream.sample_rate:
+                break
     if warn is not None:
         for line in stream.warnings:
             warn(line)
-    return pcm, stream.sample_rate
+    return np.concatenate(blocks), stream.sample_rate
 
 
 def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from realtalk_ros.audio.media_files import AudioStream
+from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import as_argument
@@ -298,18 +298,11 @@ def from_video(path: Path, landmarker: Path | None, silent: bool, size: int) -> 
 def own_mouth_motion(video: TrackedVideo, expressions: np.ndarray | None) -> float | None:
     """How far the person opens the mouth, beside what the network makes of the voice with what an
     avatar tells it of the person; None where that cannot be said. Raises AudioError."""
-    sound = AudioStream(video.path)
-    rate, end = sound.sample_rate, max(float(video.track.time[-1]), 0.0)
-    blocks, count = [], 0
-    for block in sound:  # no farther than the pictures were followed: a film may be long
-        blocks.append(block)
-        count += len(block)
-        if count >= end * rate:
-            break
-    sound.close()
+    # No farther than the pictures were followed: a film may be long.
+    pcm, rate = read_audio(video.path, seconds=float(video.track.time[-1]))
     model = ExpressionModel()
     prior = model.prior(video.track.identity, expressions)
-    heard = PredictedExpression.of(np.concatenate(blocks), rate, model, prior)
+    heard = PredictedExpression.of(pcm, rate, model, prior)
     return mouth_motion.of_track(video.track, heard)
 
 
