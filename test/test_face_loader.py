@@ -203,7 +203,11 @@ def test_what_is_cancelled_before_its_thread_runs_keeps_nothing_else_from_loadin
 
     monkeypatch.setattr(
         "realtalk_ros.nodes.background_loader.threading",
-        SimpleNamespace(Thread=LateThread, Lock=threading.Lock),
+        SimpleNamespace(
+            Thread=LateThread,
+            Condition=threading.Condition,
+            current_thread=threading.current_thread,
+        ),
     )
     failed = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
@@ -218,3 +222,24 @@ def test_what_is_cancelled_before_its_thread_runs_keeps_nothing_else_from_loadin
     loader.request("b", "b")
     Wanted.wait("it does not load", lambda: not loader.loading)
     assert loader.take() == "B" and not failed
+
+
+def test_one_thread_loads_all_that_is_requested():
+    """A new one for each would leave what it has freed in another arena of the C library."""
+    threads = []
+
+    def load(text):
+        threads.append(threading.current_thread())
+        return text
+
+    loader = BackgroundLoader(load, Problems(print))
+    for text in "abcd":
+        loader.request(text, text)
+        Wanted.wait("it does not load", lambda: not loader.loading)
+        assert loader.take() == text
+    loader.cancel()
+    assert len(threads) == 4 and len(set(threads)) == 1 and not threads[0].is_alive()
+    loader.request("e", "e")
+    Wanted.wait("it does not load again", lambda: not loader.loading)
+    assert loader.take() == "e"
+    loader.cancel()

@@ -16,13 +16,17 @@ Loaded = TypeVar("Loaded")
 
 class BackgroundLoader(Generic[Request, Loaded]):
     """`request` from any thread; `take` what is ready where it can be put to use. A request that
-    comes while another one loads is loaded after it."""
+    comes while another one loads is loaded after it.
+
+    One thread loads all. The C library gives a new thread any of its arenas (glibc: eight for each
+    core), and each keeps for the next one what a thread has freed: so much memory as loading takes.
+    """
 
     def __init__(self, load: Callable[[Request], Loaded], problems: Problems) -> None:
         """`load` runs in a thread of its own; what it raises is reported as a problem."""
         self._load, self._problems = load, problems
         self._failed = False
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._next: list[Request] = []  # none or one
         self._ready: list[Loaded] = []
         self._thread: threading.Thread | None = None
@@ -33,7 +37,9 @@ class BackgroundLoader(Generic[Request, Loaded]):
         with self._lock:
             self._next, self.loading = [request], name
             if self._thread is None:
-                self._start()
+                self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+                self._thread.start()
+            self._lock.notify()
 
     def take(self) -> Loaded | None:
         """What is ready, once; else None."""
@@ -60,7 +66,8 @@ class BackgroundLoader(Generic[Request, Loaded]):
         """Drops what is loading. Waits until that has ended."""
         with self._lock:
             self._next.clear()
-            thread = self._thread
+            thread, self._thread = self._thread, None
+            self._lock.notify()
         if thread is not None:
             thread.join()
         with self._lock:
@@ -68,31 +75,33 @@ class BackgroundLoader(Generic[Request, Loaded]):
             self._failed = False
 
     def _run(self) -> None:
-        with self._lock:
-            if not self._next:  # cancelled before this thread ran
-                self._thread, self.loading = None, ""
-                return
-            request = self._next.pop()
+        """Loads one request after another, until another thread does or none is to."""
+        while True:
+            with self._lock:
+                while self._is_to_run() and not self._next:
+                    self.loading = ""
+                    self._lock.wait()
+                if not self._is_to_run():
+                    if self._thread is None:
+                        self.loading = ""
+                    return
+                request = self._next.pop()
+            ready = self._try(request)
+            with self._lock:
+                if self._is_to_run():
+                    self._failed = not ready
+                    self._ready = ready or self._ready
+            del ready  # what was taken is not to be kept until the next one has loaded
+
+    def _is_to_run(self) -> bool:
+        return self._thread is threading.current_thread()
+
+    def _try(self, request: Request) -> list[Loaded]:
+        """What was loaded; empty where it does not load."""
         try:
-            loaded = self._load(request)
+            return [self._load(request)]
         except RealTalkError as error:
             self._problems.add(f"keeping what is in use: {error}")
-            ready = None
         except Exception as error:  # of a library, say
             self._problems.exception(error)
-            ready = None
-        else:
-            ready = [loaded]
-        with self._lock:
-            self._failed = ready is None
-            if ready is not None:
-                self._ready = ready
-            self._thread = None
-            if self._next:
-                self._start()
-            else:
-                self.loading = ""
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
-        self._thread.start()
+        return []
