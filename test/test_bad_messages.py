@@ -13,6 +13,7 @@ pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
@@ -204,6 +205,38 @@ def test_a_minute_in_one_chunk_blocks_nobody(client):
     del client.expressions[: ended()[-1]]
     assert_still_speaks(client)
     assert not frames(client, "minute")
+
+
+def test_an_error_in_one_chunk_keeps_back_neither_others_nor_an_interrupt(
+    node, client, monkeypatch
+):
+    decode = node._decode
+
+    def fails(message):
+        if message.utterance_id == "wrong":
+            raise ValueError("of a library")
+        return decode(message)
+
+    monkeypatch.setattr(node, "_decode", fails)
+    interrupt = client.node.create_client(Trigger, "interrupt")
+    client.wait(interrupt.service_is_ready, 5, "interrupt")
+    stands, go_on = threading.Event(), threading.Event()
+    node.executor.create_task(lambda: (stands.set(), go_on.wait(30)))
+    assert stands.wait(10)
+    client.send(PCM, time.time() + 0.1, "wrong")
+    client.send(PCM, time.time() + 0.1, "old")
+    client.spin(0.2)
+    answer = interrupt.call_async(Trigger.Request())
+    client.spin(0.2)
+    begin = time.time() + 0.2
+    client.send(PCM, begin, "new", last=True)
+    client.send(PCM, begin, "wrong", last=True)
+    client.spin(0.2)
+    go_on.set()
+    client.wait(answer.done, 5, "answer to the interrupt")
+    assert "'old'" in answer.result().message
+    client.wait(lambda: newest(client, "new") > begin + 0.9, 5, "end")
+    assert not frames(client, "old") and len(client.logged) == 1
 
 
 def test_more_than_fits_is_refused_not_kept(node, client):

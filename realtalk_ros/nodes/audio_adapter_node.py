@@ -170,12 +170,16 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
     def on_messages(self, messages: list[Received]) -> None:
         self.counts["messages"] += len(messages)
+        take = self.guarded(self._take)  # an error in one keeps back no other
         for received in messages:
-            if self.ready and self.layout is not None and self.kind is not None:
-                try:
-                    self._publish(self.kind.read(received.message, self.layout), received.waited)
-                except AudioError as error:
-                    self.problems.add(str(error))
+            take(received)
+
+    def _take(self, received: Received) -> None:
+        if self.ready and self.layout is not None and self.kind is not None:
+            try:
+                self._publish(self.kind.read(received.message, self.layout), received.waited)
+            except AudioError as error:
+                self.problems.add(str(error))
 
     def _publish(self, audio: DecodedAudio, waited: float) -> None:
         if not len(audio.pcm):

@@ -169,9 +169,10 @@ class ExpressionNode(FaceNode):
             return
         now = self._now()
         self._interrupts.take()
+        take = self.guarded(self._take_chunk)  # an error in one keeps nothing else back
         for received in messages:
             self._interrupts.answer(received.sent)
-            self._take_chunk(received, now)
+            take(received, now)
         self._interrupts.answer()
         self.work()
 

@@ -11,17 +11,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from realtalk_ros.nodes import qos
+from realtalk_ros.nodes.lifecycle import RealTalkNode
 
 
 class InterruptService:
     """Calls `interrupt` for each call; it returns the utterances that this ended."""
 
-    def __init__(self, node: Node, interrupt: Callable[[], list[str]]) -> None:
-        self._interrupt = interrupt
+    def __init__(self, node: RealTalkNode, interrupt: Callable[[], list[str]]) -> None:
+        self._node, self._interrupt = node, interrupt
         self._service = node.create_service(
             Trigger, "interrupt", self._on_call, qos_profile=qos.REQUEST
         )
@@ -39,9 +39,13 @@ class InterruptService:
         """Carries out those calls that were sent before `sent`, ns."""
         due = [header for when, header in self._taken if when < sent]
         self._taken = [call for call in self._taken if call[0] >= sent]
+        answer = self._node.guarded(self._answer_one)
         for header in due:
-            response = self._on_call(Trigger.Request(), Trigger.Response())
-            self._service.send_response(response, header)
+            answer(header)
+
+    def _answer_one(self, header: Any) -> None:
+        response = self._on_call(Trigger.Request(), Trigger.Response())
+        self._service.send_response(response, header)
 
     def _on_call(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         ended = self._interrupt()

@@ -265,6 +265,7 @@ class RendererNode(FaceNode):
         self.counts["expressions"] += len(messages)
         if not self.ready:
             return
+        take = self.guarded(self._take_expression)
         for received in messages:
             if received.message.reset:
                 self.counts["resets"] += 1
@@ -273,7 +274,7 @@ class RendererNode(FaceNode):
             elif not self.playout.expressions_are_old():
                 if self._mixed.update(received.message.utterance_id, time.monotonic()):
                     self.problems.add(MIXED)
-                self._take_expression(received.message, stall(received.waited))
+                take(received.message, stall(received.waited))
         self.playout.wake_audio.set()
 
     def _take_expression(self, message: FaceExpression, waited: float) -> None:
@@ -297,12 +298,13 @@ class RendererNode(FaceNode):
     def on_chunks(self, messages: list[Received]) -> None:
         if not self.ready:
             return
+        take = self.guarded(self._take_chunk)
         for received in messages:
             if received.message.reset:
                 self.playout.interrupt_by_audio()
                 self.audio.reset(received.message)
             else:
-                self._take_chunk(received.message, stall(received.waited))
+                take(received.message, stall(received.waited))
         self.playout.wake_audio.set()
 
     def _take_chunk(self, message: AudioChunk, waited: float) -> None:
