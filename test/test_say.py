@@ -348,6 +348,33 @@ def test_a_text_that_nobody_hears_is_reported_and_the_next_one_is_said():
         stop(process)
 
 
+def test_a_text_is_not_completed_whose_face_was_killed():
+    """For 10 s DDS takes it to be there."""
+    processes = start("say_node", DOMAIN + 1), start("expression_node", DOMAIN + 1)
+    client = Client(DOMAIN + 1, images=False)
+    action = ActionClient(client.node, Say, "say")
+
+    def result_of(text):
+        goal = action.send_goal_async(Say.Goal(text=text))
+        client.wait(goal.done, 10, "answer to the goal")
+        result = goal.result().get_result_async()
+        client.wait(result.done, 20, "result")
+        return result.result().status, result.result().result
+
+    try:
+        client.wait_ready("say_node", "expression_node")
+        client.wait(action.server_is_ready, 10, "the action")
+        status, result = result_of("This is heard.")
+        assert status == SUCCEEDED and result.completed, result
+        processes[1].kill()
+        status, result = result_of("This is not heard by anybody.")
+        assert status == ABORTED and not result.completed
+        assert "has expression_node ended?" in result.message
+    finally:
+        client.close()
+        stop(*processes)
+
+
 @pytest.fixture
 def here():
     """Makes a node in this process."""

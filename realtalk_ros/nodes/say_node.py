@@ -4,6 +4,7 @@ which reports its progress and can be cancelled. One text at a time."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -38,6 +39,7 @@ GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 HALT = 2.0  # s for which a halt waits for the speaker
 PATIENCE = 3.0  # s for which a text waits for a face, which may be being restarted
+SILENCE = 2.0  # s of a text for which a face sends no expression, after which it must have ended
 
 
 @dataclass(eq=False)
@@ -77,7 +79,11 @@ class SayNode(lifecycle.RealTalkNode):
         self._lock = threading.Condition()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
         self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
-        self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
+        self._answers = 0  # expressions that came: not of every listener do any come
+        self._unanswered = False  # whether none come any more. (DDS tells it after 10 s.)
+        self._expression = self.subscription(
+            FaceExpression, "expression", self.on_expression, qos.STREAM
+        )
         self._topic = self.subscription(String, "say", self.on_text, qos.REQUEST)
         self._action = ActionServer(
             self, Say, "say", self._result, goal_callback=self.on_goal,
@@ -134,6 +140,8 @@ class SayNode(lifecycle.RealTalkNode):
 
     def on_expression(self, message: FaceExpression) -> None:
         """Another node interrupted what is being spoken, or all that was to be."""
+        self._answers += 1
+        self._unanswered = False
         if not message.reset:
             return
 
@@ -222,16 +230,25 @@ class SayNode(lifecycle.RealTalkNode):
         topic = self._audio.topic_name
         return f"nobody listens on {topic}: does a face run, with this namespace and ROS_DOMAIN_ID?"
 
+    @property
+    def _mute(self) -> str:
+        topic = self._expression.topic_name
+        return f"the face sends nothing on {topic} any more: has expression_node ended?"
+
     def say(self, request: SayRequest) -> None:
         """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
         saying = Saying(request.text, request.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
         request.utterance = utterance = self.unique_id("say", self.counts["texts"])
         rate, reported = saying.sample_rate, -FEEDBACK
+        answers, answered = self._answers, -math.inf  # the latter: s of it that were played then
         speech = PacedSpeech(self, self._audio, utterance, self.lead)
 
         def report(played: float) -> None:
-            nonlocal reported
+            nonlocal reported, answers, answered
+            if self._answers != answers:
+                answers, answered = self._answers, played
+            self._unanswered = answers > 0 and played - max(0.0, answered) > SILENCE
             if played - reported < FEEDBACK:
                 return
             reported, spoken = played, saying.spoken(played)
@@ -253,7 +270,10 @@ class SayNode(lifecycle.RealTalkNode):
                 speech.publish(pcm, rate, last)
                 self.counts["chunks"] += 1
             else:
-                request.completed = wait(speech.sent)
+                ended = wait(speech.sent)
+                if ended and answers and speech.sent - answered > SILENCE:
+                    raise RealTalkError(f"a text was not heard, or not all of it: {self._mute}")
+                request.completed = ended
         finally:  # a voice may fail on the way
             if request.completed:
                 request.spoken = saying.text
@@ -300,6 +320,8 @@ class SayNode(lifecycle.RealTalkNode):
     def warning(self) -> str:
         if self.ready and not self._audio.get_subscription_count():
             return self._unheard
+        if self.ready and self._unanswered:
+            return self._mute
         return super().warning()
 
     def status(self) -> dict[str, Any]:
