@@ -76,6 +76,22 @@ def test_a_file_may_serve_several_faces(tmp_path):
     assert not ros_arguments.ignored(args, ["/a/renderer_node"])
 
 
+def test_a_section_that_is_ignored_is_named_under_a_launch_file_too(tmp_path):
+    """launch_ros gives its arguments in a file of its own, by the node's name."""
+    own, launched = tmp_path / "face.yaml", tmp_path / "launch_params_x1"
+    launched.write_text("/face/renderer_node: {ros__parameters: {fps: 25.0}}\n")
+    args = ["node", "--ros-args", "--params-file", str(own), "--params-file", str(launched)]
+    for section, said in (("/robot/renderer_node", "write /face/renderer_node"),
+                          ("/face/render_node", "did you mean renderer_node?"),
+                          ("/**/rendererNode", "did you mean renderer_node?")):  # fmt: skip
+        own.write_text(f"{section}: {{ros__parameters: {{fps: 7.0}}}}\n")
+        (line,) = ros_arguments.ignored(args, ["/face/renderer_node"])
+        assert f"parameters for {section} are ignored" in line and said in line
+    for section in ("/face/renderer_node", "/**", "/face/expression_node", "/face/markers_node"):
+        own.write_text(f"{section}: {{ros__parameters: {{fps: 7.0}}}}\n")
+        assert not ros_arguments.ignored(args, ["/face/renderer_node"])
+
+
 def test_a_program_may_have_no_arguments():
     check_values([])
 

@@ -9,12 +9,14 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.params_file import is_for, read_params_file
+from realtalk_ros.spelling import did_you_mean
 
 # rcl keeps a value of each type that a parameter is given with (rcl_variant_t), and rclpy takes the
 # first of them in this order (_rclpy_pybind11), whichever was given last.
@@ -23,6 +25,7 @@ ORDER = (bool, int, float, str, list)
 HOW_TO_LOG = "set HOME, or ROS_LOG_DIR to a folder that can be written to"
 DOMAIN = "ROS_DOMAIN_ID"
 PARAMETER = ("-p", "--param")
+BY_LAUNCH = "launch_params_"  # launch_ros: files of parameters that a launch file gives to a node
 LAST_DOMAIN = 232  # by the ports that RTPS computes of it
 
 # What is no text for rcl (rcl_yaml_param_parser's parse.c): PyYAML has dates and more, too.
@@ -90,12 +93,19 @@ def check_values(args: Sequence[str]) -> None:
 
 def ignored(args: Sequence[str], nodes: Sequence[str]) -> list[str]:
     """A line for each of a program's `nodes`, by their absolute names, for which parameters are
-    given, all by its name in other namespaces: ROS ignores them, and says nothing. Where others
-    reach the node, as by /**, those of a namespace may well be another robot's."""
-    given = dict.fromkeys("/" + node.strip("/") for node, _, _ in _parameters(args))
+    given, all by its name in other namespaces, or by a name much like its own: ROS ignores them,
+    and says nothing. Where others reach the node, as by /**, those of a namespace may well be
+    another robot's."""
+    given = dict.fromkeys(
+        "/" + node.strip("/") for node, _, _ in _parameters(args, with_launch=False)
+    )
     lines = []
     for node in nodes:
         name = node.rpartition("/")[2]
+        for other in given:
+            its_name = other.rpartition("/")[2]
+            if its_name != name and (question := did_you_mean(its_name, [name], cutoff=0.85)):
+                lines.append(f"parameters for {other} are ignored, as no node has it: {question}")
         named = [other for other in given if other.rpartition("/")[2] == name]
         called = [n for n in nodes if n.rpartition("/")[2] == name]
         if any(is_for(pattern, n) for pattern in named for n in called):
@@ -167,10 +177,10 @@ def _of_ros(args: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield argument, following
 
 
-def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
-    """(node or pattern, parameter, value) in the order in which they are given. What rcl refuses is
-    left out: `explain` says what is wrong with it. Raises RealTalkError as `_require_all_of` does.
-    """
+def _parameters(args: Sequence[str], with_launch: bool = True) -> Iterator[tuple[str, str, Any]]:
+    """(node or pattern, parameter, value) in the order in which they are given; with those that
+    launch has written itself, unless `with_launch` is off. What rcl refuses is left out: `explain`
+    says what is wrong with it. Raises RealTalkError as `_require_all_of` does."""
     for option, argument in _of_ros(args):
         if option in PARAMETER:
             rule, assigned, text = argument.partition(":=")
@@ -183,6 +193,8 @@ def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
                 node, _, name = rule.rpartition(":")
                 yield node or "/**", name, value
         elif option == "--params-file":
+            if not with_launch and Path(argument).name.startswith(BY_LAUNCH):
+                continue
             try:
                 sections = read_params_file(argument, LOADER)
             except RealTalkError:
