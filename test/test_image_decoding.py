@@ -51,15 +51,33 @@ def jpeg(*options):
     return cv2.imencode(".jpg", picture, options)[1].tobytes()
 
 
+@pytest.mark.parametrize("interval", [1, 5])
+def test_a_jpeg_that_is_cut_short_between_restarts_is_none(interval):
+    data = jpeg(cv2.IMWRITE_JPEG_RST_INTERVAL, interval)
+    assert all(decode(data[:-cut], MAX_PIXELS) is None for cut in range(2, 999, 3))
+
+
 @pytest.mark.parametrize("progressive", [0, 1])
-@pytest.mark.parametrize("kept", [0.3, 0.7, 0.99, -2])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.99, -3, -2])
 def test_a_jpeg_that_is_cut_short_is_none(kept, progressive):
-    """`size` is asked, as only some versions of OpenCV decode it, with grey for what is missing."""
+    """Some versions of OpenCV decode it, with grey for what is missing."""
     data = jpeg(cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
     assert size(data) == (96, 64)
-    assert size(data[: kept if kept < 0 else int(kept * len(data))]) is None
+    if kept != -2 or progressive:  # then nothing but the end's marker is missing
+        assert decode(data[: kept if kept < 0 else int(kept * len(data))], MAX_PIXELS) is None
     at = len(data) // 2
     assert size(data[:at] + b"\xff\x20" + data[at:]) is None  # damaged: no such marker
+
+
+@pytest.mark.parametrize("options", [(), (7, 0x111111), (cv2.IMWRITE_JPEG_QUALITY, 20)])
+def test_a_whole_jpeg_without_the_marker_of_its_end_is_read(options):
+    data = jpeg(*options)
+    for cut in (1, 2):
+        assert (decode(data[:-cut], MAX_PIXELS) == decode(data, MAX_PIXELS)).all()
+    plain = cv2.imencode(".jpg", np.full((64, 96, 3), 99, np.uint8), options)[1].tobytes()
+    assert decode(plain[:-2], MAX_PIXELS) is not None
+    for cut in range(3, 40):  # of each kind of block
+        assert decode(data[:-cut], MAX_PIXELS) is None and decode(plain[:-cut], MAX_PIXELS) is None
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
