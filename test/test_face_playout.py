@@ -237,7 +237,7 @@ def test_no_sound_is_lost_where_a_simulation_s_clock_moves_in_large_steps(tick, 
     assert_whole(simulation, simulation.talk(2.0, lead))
 
 
-@pytest.mark.parametrize("jump", [-3.0, -0.6, 0.6, 3.0])
+@pytest.mark.parametrize("jump", [-3600.0, -3.0, -0.6, 0.6, 3.0, 3600.0])
 def test_what_is_under_way_while_the_clock_is_set_is_shown_and_heard_in_its_place(
     jump, monkeypatch
 ):
@@ -256,7 +256,7 @@ def test_what_is_under_way_while_the_clock_is_set_is_shown_and_heard_in_its_plac
                 jumps.append(jump)
                 offset += jump
             part = pcm[160 * i : 160 * (i + 4)]
-            playout.push_audio(ScheduledChunk(part, RATE, time, "a", i == 196), 0.0)
+            assert playout.push_audio(ScheduledChunk(part, RATE, time, "a", i == 196), 0.0)
             weights = np.full(52, (i + 1) / 200, np.float32)
             frame = TimedExpression(time, "a", i, weights, np.zeros(3, np.float32), 1.0)
             playout.push_expression(frame, 0.0)
@@ -265,6 +265,7 @@ def test_what_is_under_way_while_the_clock_is_set_is_shown_and_heard_in_its_plac
         playout.play_audio(lambda chunks: heard.extend(c.pcm for c in chunks))
     np.testing.assert_array_equal(np.concatenate(heard), pcm)
     assert len(shown) == 50 and (np.diff([f.weights[0] for f in shown]) > 0).all()
+    assert not playout.push_audio(sound_of("a", playout.now() + 601, 1.0), 0.0)  # not of now
 
 
 def sound_of(utterance, start, seconds):

@@ -57,6 +57,15 @@ def test_what_is_half_a_minute_late_is_of_a_clock_that_was_set_back(behind, give
     assert bool(merger.reliable([sent(1, at=2000 - 50 * behind)])) == given
 
 
+@pytest.mark.parametrize("hour", [180_000, -180_000])  # of messages
+def test_where_the_clock_was_set_messages_stay_in_their_order(hour):
+    merger = MessageMerger()
+    merger.best_effort([sent(6, at=6 + hour)], 0.0)
+    assert numbers(merger.overdue(1.0)) == [6]
+    assert not merger.reliable([sent(5), sent(6, at=6 + hour)])  # sent before the clock was set
+    assert numbers(merger.reliable([sent(7, at=7 + hour)])) == [7]
+
+
 def test_an_utterance_that_goes_on_is_not_forgotten_for_newer_ones():
     merger = MessageMerger()
     for number in range(1, 3 * MAX_NAMES, 3):

@@ -41,7 +41,6 @@ from realtalk_ros.rendering.watermark import Watermark
 from realtalk_ros.stream_types import Chunk
 
 STALL = 0.25  # s that a message has waited, from which on this process must have stalled
-MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
 LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
 MIXED = (
     "two nodes send expressions at once, so the face goes back and forth, and sound may be left "
@@ -315,11 +314,10 @@ class RendererNode(FaceNode):
             self.problems.add(f"on speech: {error}")
             return
         start = now if start is None else start
-        if abs(start - now) > MAX_OFFSET or (not len(pcm) and not message.last):
-            self.problems.add("a chunk on speech that is empty, or not of now: left out")
-            return
         chunk = Chunk(pcm, message.sample_rate, None, message.utterance_id, message.last)
-        self.playout.push_audio(chunk.scheduled(start), waited)
+        holds_any = bool(len(pcm) or message.last)
+        if not holds_any or not self.playout.push_audio(chunk.scheduled(start), waited):
+            self.problems.add("a chunk on speech that is empty, or not of now: left out")
 
     # Quality and diagnostics
 

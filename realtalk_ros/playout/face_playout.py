@@ -23,6 +23,7 @@ from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
 MIN_CHANGE = 0.003  # s, the lead is not changed by less
 MAX_STEP = 0.25  # s by which a clock moves at once, at most, where no sound is late for that
+MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
 WAITING = 3  # expressions, more than of live speech
 
 
@@ -122,17 +123,21 @@ class FacePlayout:
 
     # Audio
 
-    def push_audio(self, chunk: ScheduledChunk, waited: float) -> None:
-        """Takes a chunk that has waited for `waited` s since it was sent."""
+    def push_audio(self, chunk: ScheduledChunk, waited: float) -> bool:
+        """Takes a chunk that has waited for `waited` s since it was sent. False if it is not of
+        now, and left out."""
         with self._lock:
             now = self._now()
             chunk = chunk.moved(self._missed_jump(chunk.start, self._audio.follows))
+            if abs(chunk.start - now) > MAX_OFFSET:
+                return False
             late = now - waited - chunk.start
             overdue = self._audio_time() - waited - chunk.start
             if self._audio.push(chunk):
                 self._frames.delay.begin_audio(late + SLICE, now, chunk.seconds)
             elif len(chunk.pcm) and overdue > LATE - SLICE:  # it would be dropped
                 self._frames.delay.note_late_audio(late + SLICE, now)
+            return True
 
     @property
     def late_sound(self) -> float:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realtalk_ros.playout.sender_identity import SenderIdentifier
+from realtalk_ros.playout.sender_identity import MAX_LOSS, SenderIdentifier
 
 HOLD = 0.06  # s for which a best-effort message waits for its reliable twin
 MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
@@ -55,8 +55,8 @@ class MessageMerger:
         self._senders = SenderIdentifier()  # of what comes by best effort
         # Those that do not send reliably, or not in time.
         self._best_effort: OrderedDict[str, None] = OrderedDict()
-        # utterance -> when the last message that was given by best effort alone was sent
-        self._newest: OrderedDict[str, int] = OrderedDict()
+        # utterance -> the last message that was given by best effort alone
+        self._newest: OrderedDict[str, Key] = OrderedDict()
 
     @property
     def holds(self) -> bool:
@@ -77,11 +77,9 @@ class MessageMerger:
             key = received.key
             self._reliable[key] = None
             self._held.pop(key, None)
-            age = self._newest.get(received.utterance, 0) - received.sent
-            # It was given already, or what follows it was. (If far more: the sender's clock was
-            # set back.)
-            if key in self._unreliable or 0 < age < MAX_WAIT * 1e9:
-                continue
+            newest = self._newest.get(received.utterance)
+            if key in self._unreliable or (newest is not None and _is_older(key, newest)):
+                continue  # it was given already, or what follows it was
             out.append(received)
         _limit(self._reliable, MAX_KEYS)
         return out
@@ -115,10 +113,19 @@ class MessageMerger:
     def _note(self, received: Received) -> None:
         """A message is given that came by best effort alone."""
         self._unreliable[received.key] = None
-        self._newest[received.utterance] = received.sent
+        self._newest[received.utterance] = received.key
         self._newest.move_to_end(received.utterance)
         _limit(self._unreliable, MAX_KEYS)
         _limit(self._newest, MAX_NAMES)
+
+
+def _is_older(key: Key, other: Key) -> bool:
+    """Whether a message was sent before another one of its utterance; by their numbers where the
+    sender's clock was set between them."""
+    (sent, number), (newest, last) = key, other
+    if abs(newest - sent) < MAX_WAIT * 1e9:
+        return newest > sent
+    return number is not None and last is not None and 0 < last - number <= MAX_LOSS
 
 
 def _limit(remembered: OrderedDict[Any, Any], most: int) -> None:
