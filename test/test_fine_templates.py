@@ -11,7 +11,8 @@ from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import fine_templates
-from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplates, enlarged
+from realtalk_ros.rendering.common.enlarging import FACTOR, enlarged
+from realtalk_ros.rendering.fine_templates import FineTemplates
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ template.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from math import ceil, floor
 from typing import NamedTuple
@@ -23,9 +24,11 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.added_layer import FEATHER, AddedLayer, faded_border
 from realtalk_ros.rendering.common.boxes import Box, bands, is_empty, nested
 from realtalk_ros.rendering.common.channels import Positions, spread
-from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids
+from realtalk_ros.rendering.common.enlarging import FACTOR
+from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids, SeenEyeball
+from realtalk_ros.rendering.eyes.eyeballs import Eyeball
 from realtalk_ros.rendering.eyes.eyelids import ShutEyes
-from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
+from realtalk_ros.rendering.fine_templates import FineTemplate, FineTemplates
 from realtalk_ros.rendering.head.head_warp import HeadView, HeadWarp
 from realtalk_ros.rendering.head.moving_person import MovingPerson
 from realtalk_ros.rendering.helper import HELPER, share
@@ -47,6 +50,15 @@ class BegunImage(NamedTuple):
     template: int  # its index
     view: Future[HeadView]
     beside: Future[None]  # done when what is beside the face's box is drawn in the view
+
+
+class EyeLayers(NamedTuple):
+    """What is painted over the eyes of a frame."""
+
+    lids: Lids | None  # as of GeneratedFace
+    shut: ShutEyes | None  # what they show where they close
+    seen: Sequence[SeenEyeball]
+    eyeballs: Sequence[Eyeball]  # of which that is seen: the right one, the left one; or none
 
 
 class Compositor:
@@ -89,12 +101,17 @@ class Compositor:
         self._head_warp.draw(view, self._face_box(view.reach))
 
     def compose(
-        self, face: GeneratedFace, begun: BegunImage, shut: ShutEyes | None = None
+        self,
+        face: GeneratedFace,
+        begun: BegunImage,
+        shut: ShutEyes | None = None,
+        eyeballs: Sequence[Eyeball] = (),
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: the template of which it was begun, with the face.
-        Lids that close show what `shut` does. Of a person who is cut out it is (height, width, 4),
-        of premultiplied alpha."""
+        Lids that close show what `shut` does, eyes that turn `eyeballs`. Of a person who is cut out
+        it is (height, width, 4), of premultiplied alpha."""
         self._draw_layers(face)
+        layers = EyeLayers(face.lids, shut, face.eyeballs, eyeballs)
         view = begun.view.result()
         rows, columns = self._face_box(view.reach)
         # Pixels of the face's box go as far as the reach, too.
@@ -106,7 +123,7 @@ class Compositor:
             here = slice(max(rows.start, band.start), min(rows.stop, band.stop))
             for part in bands((here, columns)):
                 if box := self._head_warp.person_box(view, part):
-                    self._draw_face(source, view, box, face.lids, shut)
+                    self._draw_face(source, view, box, layers)
             begun.beside.result()  # the helper has done it before it takes up a band
             self._head_warp.finish(view, band, image)
 
@@ -123,18 +140,22 @@ class Compositor:
         source: FineTemplate,
         view: HeadView,
         part: Box,
-        lids: Lids | None,
-        shut: ShutEyes | None,
+        eyes: EyeLayers,
     ) -> None:
-        """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace;
-        `shut`: what they show where they close."""
+        """Draws what is seen of the face in a part of the image."""
         in_crop, seen = self._in_crop(view, part), view.image[part]
         self._draw_template(source, in_crop, seen)
-        if shut and lids is not None:
+        lids = eyes.lids
+        for ball in eyes.seen if eyes.eyeballs else ():
+            box = self._where_seen((ball.rows, ball.columns), part, view.reach)
+            if not is_empty(box):
+                at = in_crop[0][box], in_crop[1][box]
+                eyes.eyeballs[ball.side].paint(seen[box], ball, at)
+        if eyes.shut and lids is not None:
             box = self._where_seen((lids.rows, lids.columns), part, view.reach)
             if not is_empty(box):
                 at = in_crop[0][box], in_crop[1][box]
-                shut.paint(seen[box], lids, at, view.positions(nested(part, box)))
+                eyes.shut.paint(seen[box], lids, at, view.positions(nested(part, box)))
         box = self._where_seen(self._added.box, part, view.reach)
         if not is_empty(box):
             self._add(view, nested(part, box))

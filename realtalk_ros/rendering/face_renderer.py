@@ -20,6 +20,7 @@ from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.common.generated_face import GeneratedFace
 from realtalk_ros.rendering.compositor import BegunImage, Compositor
 from realtalk_ros.rendering.cutout import cut_out
+from realtalk_ros.rendering.eyes.eyeballs import Eyeball, whole_eyeballs
 from realtalk_ros.rendering.eyes.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, Generator
 from realtalk_ros.rendering.head.moving_person import MovingPerson
@@ -99,6 +100,7 @@ class FaceRenderer:
         )
         self._compositor = Compositor(avatar, self.templates, self._person)
         self._shut: dict[int, ShutEyes | None] = {}
+        self._eyeballs: dict[int, list[Eyeball]] = {}
         self._person_alone: Compositor | None = None
 
     def render(
@@ -164,7 +166,8 @@ class FaceRenderer:
         """The image of what `generate` and `begin` made of one template, as of `render`; before a
         background that is transparent (height, width, 4), with straight alpha."""
         shut = None if face.lids is None else self._shut_eyes(begun.image.template)
-        image = begun.compositor.compose(face, begun.image, shut)
+        balls = self._whole_eyeballs(begun.image.template) if face.eyeballs else ()
+        image = begun.compositor.compose(face, begun.image, shut, balls)
         return image if begun.background is None else begun.background.behind(image)
 
     def cut_out(self) -> None:
@@ -177,6 +180,14 @@ class FaceRenderer:
                 for image, matte in zip(self.templates, self.avatar.mattes, strict=True)
             ]
             self._person_alone = Compositor(self.avatar, np.stack(cut), self._person)
+
+    def _whole_eyeballs(self, template: int) -> list[Eyeball]:
+        """The template's eyeballs without lids, or none; made once."""
+        if template not in self._eyeballs:
+            eyes = self.generator.geometry[self.index].template_eyes[template]
+            image, crop = self.templates[template], self._compositor.crop
+            self._eyeballs[template] = whole_eyeballs(image, crop, eyes)
+        return self._eyeballs[template]
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""

@@ -35,7 +35,12 @@ from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatar
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.cheeks import Cheeks
 from realtalk_ros.rendering.common.channels import depth_to_space, space_to_depth
-from realtalk_ros.rendering.common.generated_face import GeneratedFace, Lids, MovedCheek
+from realtalk_ros.rendering.common.generated_face import (
+    GeneratedFace,
+    Lids,
+    MovedCheek,
+    SeenEyeball,
+)
 from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.eyes.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
@@ -52,6 +57,7 @@ from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()
+ShownEyes = tuple[Lids | None, list[SeenEyeball]]
 WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
 
 
@@ -216,6 +222,8 @@ class Generator:
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
         templates = [self._templates[row] for row in rows]
+        for geometry, face, picture in zip(geometries, faces, templates, strict=True):
+            geometry.look_at(face.template, picture)
         batch.aligner.set_inputs(template_landmarks=self._landmarks[rows], target_landmarks=moved)
         aligned = HELPER.submit(batch.aligner.run)
         take_up_deferred()  # the helper has little to do until `meanwhile`
@@ -296,7 +304,7 @@ class _Batch:
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
     def faces(
-        self, lids: Sequence[Lids | None], cheeks: Sequence[list[MovedCheek]]
+        self, eyes: Sequence[ShownEyes], cheeks: Sequence[list[MovedCheek]]
     ) -> list[GeneratedFace]:
         """What came of the run, with the eyes and cheeks of each face."""
         change, mask, mouths = (self.generator.outputs[name] for name in GENERATOR_OUTPUTS)
@@ -309,16 +317,20 @@ class _Batch:
                 warped_mouth=cv2.cvtColor(self._warped[k][MOUTH], cv2.COLOR_BGRA2BGR),
                 mouth_interior=self.interiors[k].copy(),
                 sampling_grid=self.sampling_grids[k],
-                lids=lids[k],
+                lids=eyes[k][0],
+                eyeballs=eyes[k][1],
                 cheeks=cheeks[k],
             )
-            for k in range(len(lids))
+            for k in range(len(eyes))
         ]
 
 
-def show_eyes(eyes: Sequence[FrameEyes], sampling_grids: list[np.ndarray]) -> list[Lids | None]:
-    """Moves each face's eyes in its sampling grid. Returns the lids over it."""
-    return [warp_eyes(one.patches, grid) for one, grid in zip(eyes, sampling_grids, strict=True)]
+def show_eyes(eyes: Sequence[FrameEyes], sampling_grids: list[np.ndarray]) -> list[ShownEyes]:
+    """Moves each face's eyes in its sampling grid. Returns the lids and eyeballs over it."""
+    return [
+        (warp_eyes(one.patches, grid), [p.eyeball for p in one.patches if p.eyeball])
+        for one, grid in zip(eyes, sampling_grids, strict=True)
+    ]
 
 
 def common_generator_folder(avatars: Sequence[Avatar]) -> Path | None:

@@ -93,6 +93,7 @@ class Geometry:
         self._neutral = self._model.points(self._resting_weights, identity)
         self.mouth = Mouth(identity, self._cameras, self._residuals, look, longer)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
+        self._template_weights, self._looked_at = template_weights, set[int]()
         self._last_eyes: FrameEyes | None = None
         rest = arkit.weights()
         at_rest = [self.target_landmarks(rest, t) for t in range(len(template_landmarks))]
@@ -105,6 +106,14 @@ class Geometry:
         if self._as_people:
             moved[:, 1] -= puckered_mouth.lowered(weights) * puckered_mouth.SHARE
         return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
+
+    def look_at(self, template: int, picture: np.ndarray) -> None:
+        """Finds the irises in a template's crop (S, S, 4) uint8 BGR, the first time."""
+        if template not in self._looked_at:
+            self._looked_at.add(template)
+            self._eyes.look_at(template, picture, self.template_eyes[template])
+            weights = self._template_weights[template]
+            self.template_eyes[template] = self.project_eyes(weights, template)
 
     def mouth_opening(self, points: np.ndarray, template: int) -> MouthOpening:
         """How far the mouth is open where landmarks of a template are at `points` (68, 2)."""

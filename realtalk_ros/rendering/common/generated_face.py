@@ -20,6 +20,18 @@ class Lids(NamedTuple):
     columns: slice
 
 
+class SeenEyeball(NamedTuple):
+    """What is seen of one eyeball of a frame (eyes/eyeballs.py), in a box of the networks' crop."""
+
+    side: int  # 0: the right one, 1: the left one
+    # (h, w, 4) float32: x and y in the template's crop at which it shows the eyeball that is here,
+    # and what lies on it at the lids' edges
+    places: np.ndarray
+    weight: np.ndarray  # (h, w) float32 0..1
+    rows: slice
+    columns: slice
+
+
 class Cheek(NamedTuple):
     """One cheek of a template (cheeks.py)."""
 
@@ -50,4 +62,5 @@ class GeneratedFace:
     # and closing lids over them.
     sampling_grid: np.ndarray
     lids: Lids | None
+    eyeballs: Sequence[SeenEyeball]  # none where the template shows them as they are
     cheeks: Sequence[MovedCheek]

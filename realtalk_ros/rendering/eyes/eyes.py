@@ -15,52 +15,34 @@ eyeball is visible, its third where a lid came down over it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.common.camera import Cameras
-from realtalk_ros.rendering.common.generated_face import Lids
+from realtalk_ros.rendering.common.generated_face import Lids, SeenEyeball
 from realtalk_ros.rendering.eyes import large_eyes
+from realtalk_ros.rendering.eyes.eye_pixels import PAINTED, EyePixels
 from realtalk_ros.rendering.eyes.eyes_model import load
-from realtalk_ros.rendering.eyes.lid_curves import SAMPLES
+from realtalk_ros.rendering.eyes.iris_search import find_irises
+from realtalk_ros.rendering.eyes.lid_heights import LidHeights
 from realtalk_ros.rendering.eyes.moved_eye import (
     CLOSING,
-    LID_MARGIN,
-    REACH,
+    IRIS_RADIUS,
     SIDE_MARGIN,
     MovedEye,
     ProjectedEyes,
 )
 
 SIDES = "Right", "Left"
+BELOW = 0.5  # pixels behind the lower lid's edge up to which eyeballs that turn are seen
 IRIS_DEPTH = 1.4  # cm from the eyeball's centre
-EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
-# In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
-RIGID, FADE = 1.1, 0.8
-# Of a lid that closes. How far it came down, between which it is painted more and more
-# (eyelids.py): where the lower lid narrows the eye, as in a smile, it keeps its own skin. And
-# closures between which what lies below it is painted, too.
-PAINTED, SEALED = (0.05, 0.3), (0.7, 1.0)
-# In eye widths: the skin above the lid that it carries along, beyond which all stays; the paint's
-# soft border.
-STRETCHED, BORDER = 0.22, 0.08
-# The line of lashes and their shade, above and below the lid's edge: sd in eye widths, share of
-# their darkness. Between which places along the eye they fade. Fitted to filmed blinks
-# (docs/experiments.md).
-LASHES, LINE = (0.016, 0.038), 0.5
-SHADE, SHADED = (0.035, 0.07), 0.65
-OUTER, INNER = (0.15, -0.25), (1.3, 0.95)
-HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
-MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
 
 @dataclass(frozen=True)
@@ -74,6 +56,7 @@ class EyePatch:
     blend: np.ndarray  # (H, W), weight of this sampling grid, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
     closing: ClosingLid | None  # None where the lid is as open as in the template
+    eyeball: SeenEyeball | None  # None where it is as in the template
 
 
 @dataclass(frozen=True)
@@ -109,6 +92,9 @@ class Eyes:
         self._expressions = large_eyes.shutting(model.expressions, at_rest)
         self._residuals = model.interpolation @ eyes
         self._iris_residuals = self._residuals.mean((2, 3))
+        self._radii = (IRIS_RADIUS * cameras.scale).tolist()
+        self._found: set[int] = set()  # templates in which the irises were found
+        self._glowing: set[int] = set()  # of these, as of `Iris`
 
     def project(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""
@@ -120,7 +106,21 @@ class Eyes:
             residuals=self._residuals[template],
             irises=project(irises, template)[:, :2] + self._iris_residuals[template],
             scale=float(self._cameras.scale[template]),
+            radius=self._radii[template],
+            found=template in self._found,
+            glowing=template in self._glowing,
         )
+
+    def look_at(self, template: int, picture: np.ndarray, eyes: ProjectedEyes) -> None:
+        """Finds the irises in a template's crop (S, S, 4) uint8 BGR, which shows `eyes`."""
+        irises = find_irises(picture, eyes)
+        if irises is None:
+            return
+        self._iris_residuals[template] += np.array([one.place for one in irises]) - eyes.irises
+        self._radii[template] = irises[0].radius
+        self._found.add(template)
+        if irises[0].glowing:
+            self._glowing.add(template)
 
 
 def eye_patches(template: ProjectedEyes, target: ProjectedEyes, size: int) -> list[EyePatch]:
@@ -182,9 +182,22 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     opened = outside < 0
     # How much of a pixel lies between the lids. By whole pixels, single ones would flash at the
     # edge of a lid that moves slowly.
-    inside = np.minimum(inside, np.maximum(lids.upper - lids.lower, 0))
-    moved_u = u + inside * (with_iris * pixels.movement[0])
-    eyeball = lids.eyeball(v + with_iris * pixels.movement[1])
+    gap = np.maximum(lids.upper - lids.lower, 0)
+    inside = np.minimum(inside, gap)
+    turned = u + with_iris * pixels.movement[0], v + with_iris * pixels.movement[1]
+    eyeballs: Sequence[SeenEyeball | None] = [None] * len(eyes)
+    whole = pixels.whole
+    if not whole.any():
+        eyeball, share = lids.eyeball(turned[1]), inside
+    else:  # Below whole eyeballs is what lies on them at the lids' edges.
+        eyeball = on_lids = lids.on_lids(v, over)
+        # Of the row at the lower lid's edge the lid has what is light (eyeballs.py).
+        ball = np.minimum(np.clip(0.5 + BELOW * ~over - outside, 0, 1), gap)
+        eyeballs = turned_eyeballs(pixels, turned, on_lids, ball * ((u > 0) & (u < width)))
+        if not whole.all():
+            eyeball = on_lids + (1 - whole) * (lids.eyeball(turned[1]) - on_lids)
+        share = inside * (1 - whole)
+    moved_u = u + share * (turned[0] - u)
     grid = pixels.in_template(moved_u, skin + inside * (eyeball - skin))
     closing: list[ClosingLid | None] = [None] * len(eyes)
     if any(eye.closure > CLOSING for eye in eyes):
@@ -205,14 +218,47 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
             blend=blend[part],
             visibility=seen[part],
             closing=lid,
+            eyeball=eyeball,
         )
-        for eye, part, lid in zip(eyes, pixels.parts, closing, strict=True)
+        for eye, part, lid, eyeball in zip(eyes, pixels.parts, closing, eyeballs, strict=True)
     ]
 
 
-def select(where: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """As `np.where`, which takes three times as long: of arrays (H, W) float32, by one of bool."""
-    return cv2.copyTo(one, where.view(np.uint8), other.copy())
+def turned_eyeballs(
+    pixels: EyePixels,
+    turned: tuple[np.ndarray, np.ndarray],
+    on_lids: np.ndarray,
+    inside: np.ndarray,
+) -> list[SeenEyeball]:
+    """Those of each eye, by u and v of the eyeballs, v of what lies on them, and how far the pixels
+    are between the lids."""
+    (ball_u, ball_v), u = turned, pixels.places[0]
+    weight, seen = inside * pixels.whole, []
+    for eye, part in zip(pixels.eyes, pixels.parts, strict=True):
+        rows, columns = bounding_box((weight[part] > 0).view(np.uint8))
+        # With pixels of weight 0 around it.
+        rows = slice(max(rows.start - 1, 0), min(rows.stop + 1, part[0].stop))
+        columns = slice(
+            max(part[1].start + columns.start - 1, part[1].start),
+            min(part[1].start + columns.stop + 1, part[1].stop),
+        )
+        first = eye.columns.start - part[1].start
+        here = rows, columns
+        seen.append(
+            SeenEyeball(
+                side=eye.side,
+                places=cv2.merge(
+                    [
+                        *eye.axes.to_template(ball_u[here], ball_v[here]),
+                        *eye.axes.to_template(u[here], on_lids[here]),
+                    ]
+                ),
+                weight=weight[here],
+                rows=slice(eye.rows.start + rows.start, eye.rows.start + rows.stop),
+                columns=slice(first + columns.start, first + columns.stop),
+            )
+        )
+    return seen
 
 
 def closing_lids(
@@ -231,165 +277,3 @@ def closing_lids(
         else None
         for eye, (rows, columns), paint in zip(pixels.eyes, pixels.parts, painted, strict=True)
     ]
-
-
-class EyePixels:
-    """The pixels of some eyes' patches side by side, (H, W). What is a number for an eye, is (W,)
-    here."""
-
-    def __init__(self, eyes: Sequence[MovedEye]):
-        self.eyes = eyes
-        widths = [eye.columns.stop - eye.columns.start for eye in eyes]
-        heights = [eye.rows.stop - eye.rows.start for eye in eyes]
-        ends = np.cumsum(widths).tolist()
-        self.parts = [
-            (slice(height), slice(end - width, end))
-            for height, width, end in zip(heights, widths, ends, strict=True)
-        ]
-        self._widths = widths
-        numbers = [
-            (
-                eye.axes.width,  # 0
-                eye.columns.start - (end - width),  # 1
-                eye.rows.start,  # 2
-                *eye.axes.target_corner,  # 3, 4
-                *eye.axes.template_corner,  # 5, 6
-                *eye.axes.directions.ravel(),  # 7 to 10
-                *eye.iris,  # 11 to 13
-                *eye.movement,  # 14, 15
-                max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),  # 16
-                k,  # 17
-                float(smoothstep(eye.lowered, *PAINTED)),  # 18
-            )
-            for k, (eye, width, end) in enumerate(zip(eyes, widths, ends, strict=True))
-        ]
-        table = self.spread(numbers)
-        self.width, first, top, corner_x, corner_y = table[:5]
-        self._corner, (u_x, u_y, v_x, v_y) = table[5:7], table[7:11]
-        self._directions = (u_x, v_x), (u_y, v_y)
-        self._iris, self.movement = table[11:14], table[14:16]
-        self._fade, self.number, self.painted = table[16:]
-        x = np.arange(ends[-1], dtype=np.float32) + first - corner_x
-        y = np.arange(max(heights), dtype=np.float32)[:, None] + top - corner_y
-        self.places = u_x * x + u_y * y, v_x * x + v_y * y  # u and v, see `EyeAxes`
-
-    def spread(self, numbers: Sequence[Sequence[float]]) -> np.ndarray:
-        """(n, W) float32, of n numbers for each eye."""
-        return np.repeat(np.array(numbers, np.float32).T, self._widths, axis=1)
-
-    def iris_weight(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """(H, W) 0..1: how far pixels at u and v share the iris's movement."""
-        at_u, at_v, radius = self._iris
-        return np.clip(1 + (RIGID * radius - cv2.magnitude(u - at_u, v - at_v)) / self._fade, 0, 1)
-
-    def in_template(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """(2, H, W) float32: x and y in the template of u and v (H, W)."""
-        found = np.empty((2, *u.shape), np.float32)
-        for out, (by_u, by_v), corner in zip(found, self._directions, self._corner, strict=True):
-            np.multiply(by_u, u, out=out)
-            out += by_v * v
-            out += corner
-        return found
-
-
-@dataclass(frozen=True)
-class LidHeights:
-    """Heights v of an eye's lids at each pixel of a patch (H, W)."""
-
-    upper: np.ndarray  # in the picture
-    lower: np.ndarray
-    template_upper: np.ndarray  # in the template
-    template_lower: np.ndarray
-    closure: np.ndarray  # how far the lids are shut in the picture, 0..1
-
-    @classmethod
-    def at(
-        cls, u: np.ndarray, width: np.ndarray, curves: Sequence[np.ndarray], number: np.ndarray
-    ) -> LidHeights:
-        """Interpolates `RestingLids.curves` of some eyes to pixels at u (H, W), each of the eye of
-        its column, `number` (W,)."""
-        # Far from an image's border, where OpenCV takes four times as long.
-        position = u * ((SAMPLES - 1) / width) + float(SAMPLES)
-        row = np.empty_like(position)
-        row[:] = 3 * number + 1
-        along = np.repeat(np.stack(curves).swapaxes(1, 2)[:, EXTENDED], 3, 0)
-        # At most 4 channels at once.
-        heights, closure = (
-            cv2.remap(np.ascontiguousarray(along[..., part]), position, row, cv2.INTER_LINEAR)
-            for part in (slice(4), slice(4, None))
-        )
-        upper, lower, template_upper, template_lower = cv2.split(heights)
-        return cls(upper, lower, template_upper, template_lower, closure)
-
-    def skin(
-        self, v: np.ndarray, over: np.ndarray, width: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For pixels at heights v, of which those `over` the eye's middle belong to the upper lid:
-        the height at which the template shows this skin; the pixel's distance from the open eye,
-        negative inside of it; how far the skin follows the lid, 0..1."""
-        movement = select(over, self.template_upper - self.upper, self.template_lower - self.lower)
-        outside = select(over, v - self.upper, self.lower - v)
-        follow = 1 - np.maximum(outside, 0) / (LID_MARGIN * width + np.abs(movement))
-        skin = v + movement
-        rim = 0.5 - (0.5 + HIDDEN_RIM) * self.closure  # as in `eyeball`
-        lowest = np.minimum(skin, self.template_lower + rim)
-        return select(over, skin, lowest), outside, np.maximum(follow, 0)
-
-    def carried(self, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Heights at which the template shows the skin of a closing upper lid, and the weight of
-        them: the skin up to STRETCHED above the lid is stretched, what is above it stays."""
-        top = self.template_upper + STRETCHED * width
-        stretch = (STRETCHED * width) / np.maximum(top - self.upper, 1)
-        kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
-        return select(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
-
-    def layers(self, pixels: EyePixels) -> np.ndarray:
-        """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
-        width, (u, v) = pixels.width, pixels.places
-        painted = pixels.painted
-        sealed, turned, highest, lowest = pixels.spread(
-            [
-                (
-                    float(smoothstep(eye.closure, *SEALED)),
-                    eye.side,
-                    self.template_upper[part].max(),
-                    self.template_lower[part].min(),
-                )
-                for eye, part in zip(pixels.eyes, pixels.parts, strict=True)
-            ]
-        )
-        edge = v - self.upper
-        x = u / width
-        x = np.where(turned, 1 - x, x)
-        beside = np.maximum(-u, u - width)
-        cover = np.maximum(painted * np.clip(edge + 0.5, 0, 1), sealed)
-        far = np.maximum(v - highest, lowest - v)
-        cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
-        cover *= smoothstep(beside / width, REACH, REACH - BORDER)
-        tips = 1 + 0.2 * np.sin(53 * x + 14 * edge / width) * np.cos(19 * x)  # single lashes
-
-        def near(above: float, below: np.ndarray | float) -> np.ndarray:  # sds of an edge's shade
-            sd = np.where(edge > 0, np.float32(above), np.asarray(below, np.float32)) * width
-            return np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2)
-
-        line, shade = near(LASHES[0], LASHES[1] * tips), near(*SHADE)
-        lashes = painted * np.minimum(LINE * line + SHADED * shade, 1)
-        lashes *= smoothstep(x, OUTER[1], OUTER[0]) * smoothstep(x, *INNER)
-        return (255 * cv2.merge([cover, lashes])).astype(np.uint8)
-
-    def eyeball(self, v: np.ndarray) -> np.ndarray:
-        """The heights at which the template shows the eyeball: v, kept between its lids. Where the
-        upper one is raised, what lies below it is stretched, most at the lid, as the template does
-        not show what it hides."""
-        # At rest pixels of which a part is inside are left as they are.
-        above = np.clip(self.upper - self.template_upper - 0.5, -0.5, MAX_OVERSHOOT)
-        below = np.clip(self.template_lower - self.lower - 0.5, -0.5, MAX_OVERSHOOT)
-        middle = (self.template_upper + self.template_lower) / 2
-        limit = np.maximum(self.template_upper - above, middle)
-        hidden = np.maximum(self.upper - limit, 0)
-        if hidden.any():
-            bottom = np.minimum(self.template_lower, middle)
-            reach = np.maximum(self.upper - bottom, 1)
-            v = v - hidden * np.square(np.clip(v - bottom, 0, reach) / reach)
-        height = np.minimum(v, limit)
-        return np.maximum(height, np.minimum(self.template_lower + below, middle))

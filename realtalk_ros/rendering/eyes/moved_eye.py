@@ -31,6 +31,9 @@ class ProjectedEyes:
     residuals: np.ndarray  # (2, 2, N, 2), of the landmarks, interpolated
     irises: np.ndarray  # (2, 2), with the residuals
     scale: float  # length of a centimetre
+    radius: float  # of the irises
+    found: bool = False  # whether the irises are where the picture shows them (iris_search.py)
+    glowing: bool = False  # as of `Iris`
 
 
 class MovedEye(NamedTuple):
@@ -45,6 +48,14 @@ class MovedEye(NamedTuple):
     movement: list[float]  # along u and v, from what the template shows there
     rows: slice
     columns: slice
+    found: bool  # as of ProjectedEyes
+
+    @property
+    def opened_or_turned(self) -> float:
+        """Pixels by which the iris moved, or a lid is more open than in the template."""
+        upper, lower, template_upper, template_lower, _ = self.curves[:, MIDDLE]
+        opened = max(float((upper - template_upper).max()), float((template_lower - lower).max()))
+        return max(opened, math.hypot(*self.movement))
 
     @classmethod
     def of(
@@ -76,10 +87,11 @@ class MovedEye(NamedTuple):
             curves=curves,
             closure=closure,
             lowered=min(lowered(curves), closure),
-            iris=[*place.tolist(), IRIS_RADIUS * template.scale * size],
+            iris=[*place.tolist(), template.radius * size],
             movement=(axes.directions @ (axes.shift + irises)).tolist(),
             rows=rows,
             columns=columns,
+            found=template.found,
         )
 
 
