@@ -185,20 +185,19 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     gap = np.maximum(lids.upper - lids.lower, 0)
     inside = np.minimum(inside, gap)
     turned = u + with_iris * pixels.movement[0], v + with_iris * pixels.movement[1]
-    eyeballs: Sequence[SeenEyeball | None] = [None] * len(eyes)
-    whole = pixels.whole
-    if not whole.any():
-        eyeball, share = lids.eyeball(turned[1]), inside
-    else:  # Below whole eyeballs is what lies on them at the lids' edges.
-        eyeball = on_lids = lids.on_lids(v, over)
-        # Of the row at the lower lid's edge the lid has what is light (eyeballs.py).
-        ball = np.minimum(np.clip(0.5 + BELOW * ~over - outside, 0, 1), gap)
-        eyeballs = turned_eyeballs(pixels, turned, on_lids, ball * ((u > 0) & (u < width)))
-        if not whole.all():
-            eyeball = on_lids + (1 - whole) * (lids.eyeball(turned[1]) - on_lids)
-        share = inside * (1 - whole)
+    eyeball, share, whole = None, inside, pixels.whole
+    if not whole.all():
+        eyeball = lids.eyeball(turned[1])
+    if whole.any():  # Below whole eyeballs is what lies on them at the lids' edges.
+        on_lids, share = lids.on_lids(v, over), inside * (whole == 0)
+        eyeball = on_lids if eyeball is None else np.where(whole > 0, on_lids, eyeball)
     moved_u = u + share * (turned[0] - u)
     grid = pixels.in_template(moved_u, skin + inside * (eyeball - skin))
+    eyeballs: Sequence[SeenEyeball | None] = [None] * len(eyes)
+    if whole.any():
+        # Of the row at the lower lid's edge the lid has what is light (eyeballs.py).
+        edges = np.minimum(np.clip(0.5 + BELOW * ~over - outside, 0, 1), gap)
+        eyeballs = turned_eyeballs(pixels, turned, grid, edges)
     closing: list[ClosingLid | None] = [None] * len(eyes)
     if any(eye.closure > CLOSING for eye in eyes):
         carried, kept = lids.carried(v, width)
@@ -229,33 +228,32 @@ def turned_eyeballs(
     turned: tuple[np.ndarray, np.ndarray],
     on_lids: np.ndarray,
     inside: np.ndarray,
-) -> list[SeenEyeball]:
-    """Those of each eye, by u and v of the eyeballs, v of what lies on them, and how far the pixels
-    are between the lids."""
-    (ball_u, ball_v), u = turned, pixels.places[0]
-    weight, seen = inside * pixels.whole, []
+) -> list[SeenEyeball | None]:
+    """Those of each eye, by u and v of the eyeballs, where the template shows what lies on them,
+    and how far the pixels are between the lids."""
+    seen: list[SeenEyeball | None] = []
     for eye, part in zip(pixels.eyes, pixels.parts, strict=True):
-        rows, columns = bounding_box((weight[part] > 0).view(np.uint8))
+        whole = float(pixels.whole[part[1].start])
+        if not whole:
+            seen.append(None)
+            continue
+        rows, columns = bounding_box((inside[part] > 0).view(np.uint8))
+        first, last = part[1].start, part[1].stop
         # With pixels of weight 0 around it.
         rows = slice(max(rows.start - 1, 0), min(rows.stop + 1, part[0].stop))
-        columns = slice(
-            max(part[1].start + columns.start - 1, part[1].start),
-            min(part[1].start + columns.stop + 1, part[1].stop),
-        )
-        first = eye.columns.start - part[1].start
+        columns = slice(max(first + columns.start - 1, first), min(first + columns.stop + 1, last))
         here = rows, columns
+        u = pixels.places[0][here]
+        ball = eye.axes.to_template(turned[0][here], turned[1][here])
+        between = inside[here] * ((u > 0) & (u < eye.axes.width))
+        left = eye.columns.start - first
         seen.append(
             SeenEyeball(
                 side=eye.side,
-                places=cv2.merge(
-                    [
-                        *eye.axes.to_template(ball_u[here], ball_v[here]),
-                        *eye.axes.to_template(u[here], on_lids[here]),
-                    ]
-                ),
-                weight=weight[here],
+                places=cv2.merge([*ball, on_lids[0][here], on_lids[1][here]]),
+                weight=between * np.float32(whole),
                 rows=slice(eye.rows.start + rows.start, eye.rows.start + rows.stop),
-                columns=slice(first + columns.start, first + columns.stop),
+                columns=slice(left + columns.start, left + columns.stop),
             )
         )
     return seen
