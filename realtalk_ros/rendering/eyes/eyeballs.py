@@ -38,9 +38,11 @@ NEAR = 2.0  # of these: what is nearer counts alike
 # Grey levels above the iris's median at a radius; beside it that share more of its light.
 CATCH_LIGHT, GLINT = 18, 0.25
 FIRM = 2.0  # of the share of a pixel's surroundings that is known: then it is as these are
+HALF = 127
 ONE = 128  # of `Eyeballs.shade`: neither darker nor lighter
 DARKEST, DARKEST_BELOW, LIGHTEST, DIM = 0.3, 0.85, 1.05, 10.0
-RIM, RIM_DEPTH = (6, 20), (0.06, 0.02)  # grey levels by which it differs; eye widths
+RIM_DEPTH = 0.06, 0.02  # eye widths from the lower lid's edge on
+OFF = 6, 20  # grey levels by which a rim and the corners differ from the eyeball
 CORNERS = 0.42, 0.48  # eye widths from the eye's middle on, where they begin
 ALONG = 0.08  # eye widths by which the shade is smoothed along the eye
 
@@ -53,7 +55,8 @@ class Eyeball:
     scale: float
     shift: tuple[float, float]
     image: np.ndarray  # (H, W, 4) uint8 BGR and 255
-    # (H, W, 4) uint8: how much light the lids leave, of ONE; how far it is seen behind them
+    # (H, W, 4) uint8: how much light the lids leave, of ONE; whether all of it is seen (255), or
+    # what is lighter than the lids (HALF), or they alone (0)
     shade: np.ndarray
 
     def paint(self, image: np.ndarray, seen: SeenEyeball, at: Positions) -> None:
@@ -74,10 +77,12 @@ class Eyeball:
         ball_x, ball_y, lid_x, lid_y = cv2.split(places)
         ball = cv2.remap(self.image, ball_x, ball_y, linear, borderMode=border)
         shade = cv2.remap(self.shade, lid_x, lid_y, linear, borderMode=border)
-        seen_share = cv2.extractChannel(shade, 3)
-        weight = cv2.multiply(weight, seen_share, scale=1 / 255, dtype=cv2.CV_32F)
+        share = cv2.extractChannel(shade, 3)
         shade[..., 3] = ONE
         cv2.multiply(ball, shade, dst=ball, scale=1 / ONE)
+        rim = np.minimum((255 - share) * np.float32(1 / (255 - HALF)), 1)
+        ball = cv2.blendLinear(cv2.max(ball, image), ball, rim, 1 - rim)
+        weight *= np.minimum(share * np.float32(1 / HALF), 1)
         cv2.blendLinear(ball, image, weight, 1 - weight, dst=image)
 
 
@@ -179,12 +184,14 @@ class EyeOfTemplate:
         lower = smoothstep(self._over_lower - self._below_upper, 0, -0.5)
         shade = np.clip(shade, DARKEST + (DARKEST_BELOW - DARKEST) * lower, LIGHTEST)
         # To the lids belong what is lighter at the lower one's edge, its wet rim, and the corners.
-        off = picture - ball * shade[..., None]
-        lid = smoothstep(off.mean(-1), *RIM) * smoothstep(self._depth, *RIM_DEPTH) * lower
-        corner = smoothstep(np.abs(off).max(-1), *RIM) * smoothstep(self._aside, *CORNERS)
-        lid = np.maximum(lid, corner) * (1 - lit) * (not self._glowing)
+        difference = picture - ball * shade[..., None]
+        rim = smoothstep(difference.mean(-1), *OFF) * smoothstep(self._depth, *RIM_DEPTH)
+        rim *= lower * (1 - lit) * (not self._glowing)
+        off = np.abs(difference).max(-1)
+        corner = smoothstep(off, *OFF) * smoothstep(self._aside, *CORNERS)
+        seen = (255 - (255 - HALF) * rim) * (1 - corner * (1 - lit) * (not self._glowing))
         ball = cv2.cvtColor(to_bytes(ball), cv2.COLOR_BGR2BGRA)
-        return ball, to_bytes(cv2.merge([*[ONE * shade] * 3, 255 * (1 - lid)]))
+        return ball, to_bytes(cv2.merge([*[ONE * shade] * 3, seen.astype(np.float32)]))
 
     def _white(self, picture: np.ndarray) -> np.ndarray:
         """(H, W, 3): the white, which goes on where it is not seen as where it is nearest."""

@@ -196,7 +196,7 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     eyeballs: Sequence[SeenEyeball | None] = [None] * len(eyes)
     if whole.any():
         # Of the row at the lower lid's edge the lid has what is light (eyeballs.py).
-        edges = np.minimum(np.clip(0.5 + BELOW * ~over - outside, 0, 1), gap)
+        edges = np.minimum(np.clip(0.5 + np.float32(BELOW) * ~over - outside, 0, 1), gap)
         eyeballs = turned_eyeballs(pixels, turned, grid, edges)
     closing: list[ClosingLid | None] = [None] * len(eyes)
     if any(eye.closure > CLOSING for eye in eyes):
