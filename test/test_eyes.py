@@ -204,6 +204,32 @@ def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(rest, picture,
         assert off.mean() < 8 and off.max() < 25, (off.mean(), off.max())
 
 
+@pytest.mark.parametrize("rise, thickness", [(0.0, 2), (0.15, 4), (0.15, 6)])
+@pytest.mark.parametrize("skin", [SKIN, (35, 50, 75), (215, 225, 240)])
+def test_wings_of_make_up_beyond_the_eyes_go_when_they_shut_and_brows_stay(
+    rest, picture, skin, rise, thickness
+):
+    picture[has_colour(picture, SKIN)] = skin
+    wings, brows = np.zeros((2, SIZE, SIZE), np.uint8)
+    for corner, inner, brow in ((36, 39, slice(17, 22)), (45, 42, slice(22, 27))):
+        start, outwards = rest[corner] * SIZE, (rest[corner] - rest[inner]) * SIZE
+        along = [start + (-0.1 * outwards), start + 0.35 * outwards - (0, rise * abs(outwards[0]))]
+        cv2.polylines(wings, [np.rint(along).astype(np.int32)], False, 255, thickness)
+        tail = np.rint(rest[brow] * SIZE).astype(np.int32)
+        cv2.polylines(brows, [tail], False, 255, 3)
+    picture[brows > 0] = np.array(skin) * 0.3
+    before = picture.copy()
+    picture[wings > 0] = (20, 20, 25)
+    painted = shut(rest, picture).astype(int)
+    beyond = np.zeros_like(wings)
+    for corner, inner in ((36, 39), (45, 42)):
+        outer = rest[corner] + 0.12 * (rest[corner] - rest[inner])
+        beyond |= (wings > 0) & ((np.arange(SIZE) < outer[0] * SIZE) == (corner == 36))
+    off = np.abs(painted - before).max(-1)[(beyond > 0) & (brows == 0)]
+    assert off.mean() < 12 and off.max() < 60, (off.mean(), off.max())
+    assert np.abs(painted - before)[brows > 0].mean() < 3
+
+
 def test_shut_lids_of_the_brightest_skin_have_no_specks(rest, picture):
     pores = np.random.default_rng(0).integers(0, 6, picture.shape[:2])[..., None]
     picture = np.where(has_colour(picture, SKIN)[..., None], 255 - pores, picture).astype(np.uint8)

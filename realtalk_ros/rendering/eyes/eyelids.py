@@ -22,6 +22,7 @@ from realtalk_ros.rendering.common.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.common.channels import Positions, spread
 from realtalk_ros.rendering.common.generated_face import Lids
 from realtalk_ros.rendering.eyes.lid_skin import (
+    BROW_EDGE,
     LASH_DARKNESS,
     CleanSkin,
     find_clean_skin,
@@ -35,6 +36,13 @@ CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
 # Soft ends of what is painted, from the outer corner; and if there are glasses.
 ENDS = (-0.4, -0.27), (1.36, 1.2)
 ENDS_IN_GLASSES = (-0.3, -0.15), (1.22, 1.06)
+# A wing of lashes or make-up beyond the outer corner: its greatest height, and how high it may
+# reach; shares of the skin's light at which there is none, and surely one. Heights and places
+# beside the corner at which it is looked for.
+WING, HIGHEST_WING, WING_LIGHT = 0.44, 0.4, (0.93, 0.8)
+WING_HEIGHTS = np.linspace(-0.6, 1, 81, dtype=np.float32)
+WING_PLACES = np.linspace(-0.65, 0.35, 51, dtype=np.float32)
+SOFT = (9, 9)  # box filter of the skin without it
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 # What makes a lid round: logarithms of its light over that of flat skin, each with its middle and
 # standard deviation from the outer corner to the inner one, and above the lower lid in shares of
@@ -103,7 +111,10 @@ def shut_eyes(
     ends, glasses = skin_ends(image, opened, glasses)
     for lids, end in zip(opened, ends, strict=True):
         skin = find_clean_skin(image, lids, end)
-        boxes.append(paint_lid(painted, image, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
+        if not glasses:
+            remove_wing(painted, lids)
+        beside = painted.copy()
+        boxes.append(paint_lid(painted, beside, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
         lashes.append(skin.lashes)
     low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
     part = painted[low[1] : high[1], low[0] : high[0]].copy()
@@ -127,6 +138,39 @@ def open_eyes(
         if lids.axes.width >= 6 and (high > low).all():
             opened.append(lids)
     return opened
+
+
+def remove_wing(image: np.ndarray, eye: OpenEye) -> None:
+    """Takes lashes and make-up beyond an eye's outer corner out of an image: painted lids end in
+    their middle, and shut ones have them lower, in the line of their lashes."""
+    places = WING_PLACES if eye.outer == 0 else 1 - WING_PLACES
+    u, v = np.meshgrid(places, WING_HEIGHTS)
+    strip = eye.sample(image, u, v)
+    brow = np.interp(places, COLUMNS, eye.brow) - BROW_EDGE
+    below_brow = v < np.minimum(brow, HIGHEST_WING)
+    size = round(WING / float(WING_HEIGHTS[1] - WING_HEIGHTS[0]))
+    across = np.ones((size, 1), np.uint8)
+    skin = cv2.dilate(np.where(below_brow[..., None], strip, 0).astype(np.float32), across)
+    skin = cv2.erode(np.where(below_brow[..., None], skin, 255).astype(np.float32), across)
+    seen = below_brow[..., None].astype(np.float32)
+    skin = cv2.blur(skin * seen, SOFT) / np.maximum(spread(cv2.blur(seen, SOFT), 3), 1e-6)
+    share = below_brow * smoothstep(strip.mean(-1) / np.maximum(skin.mean(-1), 1), *WING_LIGHT)
+    apart = np.maximum.accumulate((below_brow & (share < 0.1))[::-1])[::-1]  # from the brow
+    share *= apart
+    share = cv2.blur(cv2.dilate(share.astype(np.float32), np.ones((3, 3))), (5, 5))
+    for side, soft in ((WING_PLACES[0], 0.08), (WING_PLACES[-1], -0.15)):
+        share *= smoothstep(WING_PLACES, side, side + soft)
+    low, high = eye.box(image.shape[1::-1])
+    x, y = (along / eye.axes.width for along in eye.axes.pixels(low, high))
+    x = x if eye.outer == 0 else 1 - x
+    column, row = (
+        np.asarray((one - grid[0]) / (grid[1] - grid[0]), np.float32)
+        for one, grid in ((x, WING_PLACES), (y, WING_HEIGHTS))
+    )
+    shares = cv2.remap(share, column, row, cv2.INTER_LINEAR)
+    colours = cv2.remap(skin, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    part[:] = np.rint(part + shares[..., None] * (colours - part))
 
 
 def skin_beside(

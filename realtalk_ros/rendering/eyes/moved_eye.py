@@ -20,7 +20,7 @@ MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
 CLOSING = 0.02  # closure from which on a lid is taken to close
 # How far the patch reaches beside the eye, if its lid closes, too; and above and below the lids, in
 # eye widths.
-SIDE_MARGIN, REACH, LID_MARGIN = 0.25, 0.44, 0.4
+SIDE_MARGIN, REACH, LID_MARGIN = 0.25, 0.6, 0.4
 
 
 @dataclass(frozen=True, eq=False)  # the same only if it is the same object: `RestingEye.of`

@@ -14,7 +14,7 @@ from realtalk_ros.rendering.eyes.moved_eye import EyeAxes
 
 # In eye widths:
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
-MARGIN = 0.5  # around the eye
+MARGIN = 0.65  # around the eye
 
 
 @dataclass(frozen=True)
