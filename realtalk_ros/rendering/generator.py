@@ -45,6 +45,7 @@ from realtalk_ros.rendering.common.template_landmarks import template_landmarks
 from realtalk_ros.rendering.eyes.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
+from realtalk_ros.rendering.mouth.chin_skin import spread_stretch
 from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
 from realtalk_ros.rendering.mouth.mouth_model import LookName
 from realtalk_ros.rendering.mouth.mouth_tables import MouthTables
@@ -237,7 +238,7 @@ class Generator:
             draw_visibility(known, interior)
         aligned.result()
         # In this thread: beside the map's many short calls each would wait for Python's lock.
-        batch.fill_inputs(templates)
+        batch.fill_inputs(templates, moved)
         eyes = [eyes for eyes, _ in moving]
         lids = beside(partial(show_eyes, eyes, batch.sampling_grids))
         shown = zip(geometries, moved, faces, strict=True)
@@ -293,11 +294,12 @@ class _Batch:
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros((count, CROP_SIZE, CROP_SIZE, 4), np.uint8)
 
-    def fill_inputs(self, templates: Sequence[np.ndarray]) -> None:
+    def fill_inputs(self, templates: Sequence[np.ndarray], moved: Sequence[np.ndarray]) -> None:
         """Those of the generator, by what the aligner has found, and maps: templates (256, 256, 4)
-        uint8 are warped. Around the eyes that is not quite what is shown: the network knows them by
-        the map."""
+        uint8 are warped to where their landmarks, (68, 2) each, are `moved`. Around the eyes that
+        is not quite what is shown: the network knows them by the map."""
         movements = self.aligner.outputs["movement"]
+        spread_stretch(movements, moved)
         self.sampling_grids = [sampling_grid(movement) for movement in movements]
         for k, (template, grid) in enumerate(zip(templates, self.sampling_grids, strict=True)):
             images = warp(template, grid, self._warped[k]), self.interiors[k]
