@@ -540,6 +540,24 @@ def test_sound_that_overtakes_the_news_of_a_jump_is_neither_lost_nor_torn(jump, 
     assert (steps > 0.0999).all() and (steps < 0.1 + max(0.0, off) + 1e-6).all()
 
 
+@pytest.mark.parametrize("jump", [-100.0, -7.0, -0.7, 0.7, 1.9, 7.0, 100.0])
+@pytest.mark.parametrize("counted", [15, 8])  # chunks; then it stamps by the new time
+@pytest.mark.parametrize("off", [-0.02, 0.0, 0.02])
+def test_a_sender_that_counts_on_from_the_old_time_is_heard_without_a_pause(jump, counted, off):
+    turns, taken = TurnTaking(), []
+    for i in range(15):
+        now = 9.9 + 0.1 * i + (jump - off if i >= 7 else 0.0)
+        if i == 7:
+            turns.shift(jump - off)
+        stamp = 10.0 + 0.1 * i + (jump if i >= counted else 0.0)
+        turns.put(chunk("a", stamp, last=i == 14), now)
+        taken += drain(turns, now, 0.25)
+    assert len(taken) == 15
+    steps = np.diff([c.start for c in taken])
+    steps[6] -= jump - off
+    np.testing.assert_allclose(steps, 0.1, atol=0.03)
+
+
 # Senders' habits
 
 

@@ -134,8 +134,11 @@ def _believed_offset(turn: Turn, stamp: float, seconds: float, sent: float) -> f
 
 def _offsets(turn: Turn, stamp: float, seconds: float, sent: float) -> tuple[float, ...]:
     """What may be added to a stamp, s: what the sender's clock differed by so far; nothing, if that
-    was one wrong stamp, and this one continues what came before."""
+    was one wrong stamp, and this one continues what came before. After this machine's clock was
+    set, what continues best."""
     gap = stamp + turn.postponed - turn.end
+    if turn.jump and abs(gap + turn.jump) <= LOST_CHUNK_GAP:  # it may count on from the old time
+        return tuple(sorted((0.0, turn.clock_offset, turn.jump), key=lambda s: abs(gap + s)))
     if abs(gap) <= STAMP_TOLERANCE and _is_plausible(stamp, seconds, sent):
         return (0.0,)
     return turn.clock_offset, 0.0

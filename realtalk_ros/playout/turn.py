@@ -45,6 +45,7 @@ class Turn:
         self.postponed = 0.0  # s by which it was postponed, because another utterance was played
         self.closed = False  # no more is expected: its `last` came, or it was replaced
         self.clock_jumped = False  # this machine's clock did, since its last chunk came
+        self.jump = 0.0  # s by which it last did
         self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
         self.ended = False  # its `last` was
@@ -189,7 +190,7 @@ class Turn:
         self.last_sent += seconds
         self.late_since = None
         self.slow_until += seconds
-        self.clock_jumped = True
+        self.clock_jumped, self.jump = True, seconds
         self.last_stamp = self.next_stamp = None
         self._copies.shift(seconds)
         if self.clock_offset:  # the stamps are of another clock, which has not jumped
