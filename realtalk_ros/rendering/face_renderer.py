@@ -184,9 +184,12 @@ class FaceRenderer:
     def _whole_eyeballs(self, template: int) -> list[Eyeball]:
         """The template's eyeballs without lids, or none; made once."""
         if template not in self._eyeballs:
-            eyes = self.generator.geometry[self.index].template_eyes[template]
+            geometry = self.generator.geometry[self.index]
+            eyes = geometry.template_eyes[template]
             image, crop = self.templates[template], self._compositor.crop
-            self._eyeballs[template] = whole_eyeballs(image, crop, eyes)
+            self._eyeballs[template] = whole_eyeballs(
+                image, crop, eyes, lined=not geometry.as_people
+            )
         return self._eyeballs[template]
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:

@@ -62,8 +62,8 @@ class Geometry:
     resting_weights: (52,), the weights of the face model at which this person is at rest; all other
         weights are added to them.
     look, longer: of the mouth's inside and the upper teeth, see `Mouth`.
-    as_people: whether a puckered mouth goes down as people's do (mouth/puckered_mouth.py), and not
-        as the face model's.
+    as_people: whether this is a person, and no drawing or machine: a puckered mouth goes down as
+        people's do (mouth/puckered_mouth.py), and not as the face model's.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Geometry:
         as_people: bool = False,
     ):
         self._model = landmarks.load()
-        self._as_people = as_people
+        self.as_people = as_people
         if resting_weights is None:
             resting_weights = np.zeros(arkit.COUNT)
         self._resting_weights = resting_weights.astype(np.float32)
@@ -103,7 +103,7 @@ class Geometry:
     def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(68, 2): where weights (52,) move the landmarks of a template."""
         moved = self._neutral + self._model.move(weights)
-        if self._as_people:
+        if self.as_people:
             moved[:, 1] -= puckered_mouth.lowered(weights) * puckered_mouth.SHARE
         return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
 
@@ -148,7 +148,7 @@ class Geometry:
     ) -> np.ndarray:
         """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
         (S, S, 3) uint8. Returns it."""
-        lower = puckered_mouth.lowered(weights) if self._as_people else 0.0
+        lower = puckered_mouth.lowered(weights) if self.as_people else 0.0
         return self.mouth.draw(weights + self._resting_weights, template, mouth_interior, lower)
 
 

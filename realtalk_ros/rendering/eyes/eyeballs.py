@@ -44,7 +44,7 @@ DARKEST, DARKEST_BELOW, LIGHTEST, DIM = 0.3, 0.85, 1.05, 10.0
 RIM_DEPTH = 0.06, 0.02  # eye widths from the lower lid's edge on
 OFF = 6, 20  # grey levels by which a rim and the corners differ from the eyeball
 CORNERS = 0.42, 0.48  # eye widths from the eye's middle on, where they begin
-ALONG = 0.08  # eye widths by which the shade is smoothed along the eye
+ALONG, SHARP = 0.08, 0.01  # eye widths by which the shade is smoothed along the eye; a line
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ class Eyeball:
 
 
 def whole_eyeballs(
-    image: np.ndarray, crop: tuple[int, int, int], eyes: ProjectedEyes
+    image: np.ndarray, crop: tuple[int, int, int], eyes: ProjectedEyes, *, lined: bool = False
 ) -> list[Eyeball]:
     """The right and the left one of a template (height, width, 3) uint8, with the face's `crop`
-    (x, y, side) in pixels. None where the irises are not known, or an eye is not in the picture."""
+    (x, y, side) in pixels. None where the irises are not known, or an eye is not in the picture.
+    lined: lines are drawn along the lids."""
     if not eyes.found:
         return []
     left, top, side = crop
@@ -104,7 +105,9 @@ def whole_eyeballs(
         fine = enlarged_part(image, box)
         x, y = columns.start - left, rows.start - top
         in_crop = Iris(iris * side - 0.5, eyes.radius * side, eyes.glowing)
-        ball, shade = EyeOfTemplate(eye, in_crop, (x, y), fine.shape).apart(fine)
+        ball, shade = EyeOfTemplate(eye, in_crop, (x, y), fine.shape).apart(
+            fine, lined and not eyes.glowing
+        )
         scale = side / CROP_SIZE
         shift = [FACTOR * (scale / 2 - 0.5 - float(first)) for first in (x, y)]
         made.append(Eyeball(FACTOR * scale, (shift[0], shift[1]), ball, shade))
@@ -164,7 +167,7 @@ class EyeOfTemplate:
         if iris.glowing:  # no lid hides it
             self._clear[self._away < WHITE[0] * iris.radius * FACTOR] = 1
 
-    def apart(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def apart(self, image: np.ndarray, lined: bool) -> tuple[np.ndarray, np.ndarray]:
         """`Eyeball.image` and `shade` of an enlarged template (H, W, 3) uint8."""
         picture = image.astype(np.float32)
         white = self._white(picture)
@@ -178,15 +181,16 @@ class EyeOfTemplate:
         lit *= smoothstep(self._depth, -0.005, 0.01) * self._over_lower
         ball += spread(lit.astype(np.float32)) * (picture - ball)
         shade = (picture.mean(-1) + DIM) / (ball.mean(-1) + DIM)
-        sd = ALONG * self._width * FACTOR
+        sd = (SHARP if lined else ALONG) * self._width * FACTOR
         shade = cv2.GaussianBlur(shade, (0, 0), sigmaX=sd, sigmaY=0.5)
-        # A lower lid casts no shadow: what is dark at its edge is a part of the iris.
+        # A lower lid casts no shadow: what is dark at its edge is a part of the iris, or a line.
         lower = smoothstep(self._over_lower - self._below_upper, 0, -0.5)
-        shade = np.clip(shade, DARKEST + (DARKEST_BELOW - DARKEST) * lower, LIGHTEST)
+        darkest = DARKEST if lined else DARKEST + (DARKEST_BELOW - DARKEST) * lower
+        shade = np.clip(shade, darkest, LIGHTEST)
         # To the lids belong what is lighter at the lower one's edge, its wet rim, and the corners.
         difference = picture - ball * shade[..., None]
         rim = smoothstep(difference.mean(-1), *OFF) * smoothstep(self._depth, *RIM_DEPTH)
-        rim *= lower * (1 - lit) * (not self._glowing)
+        rim *= lower * (1 - lit) * (not (lined or self._glowing))
         off = np.abs(difference).max(-1)
         corner = smoothstep(off, *OFF) * smoothstep(self._aside, *CORNERS)
         seen = (255 - (255 - HALF) * rim) * (1 - corner * (1 - lit) * (not self._glowing))
