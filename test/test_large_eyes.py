@@ -2,6 +2,7 @@
 """Lids of eyes that are larger than people's."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,7 +51,8 @@ def test_a_large_eye_shuts_and_others_blink_as_before(times):
 def test_lids_that_are_low_at_rest_have_a_shorter_way():
     mira, model, none = Avatar.load("mira"), load(), np.zeros((1, 68, 2), np.float32)
     for resting, same in ((mira.resting_weights, True), (np.zeros(arkit.COUNT), False)):
-        expressions = Eyes(mira.identity, None, none, resting)._expressions
+        camera = SimpleNamespace(scale=np.ones(1))
+        expressions = Eyes(mira.identity, camera, none, resting)._expressions
         assert np.array_equal(expressions, model.expressions) == same
 
 

@@ -47,7 +47,7 @@ class AudioStream:
         self.path = "standard input" if str(path) == STANDARD_INPUT else Path(path)
         self._findings = SoundFindings(str(self.path))
         self._block_s = block_s
-        self._container, stated = _open(path)
+        self._container, self._file, stated = _open(path)
         try:
             self._frames = self._decode()
             # The first decoded frame, not the header, knows the true rate (HE-AAC doubles it).
@@ -91,7 +91,10 @@ class AudioStream:
             self.close()
 
     def close(self) -> None:
-        self._container.close()
+        """Closes the file; standard input stays open."""
+        self._container.close()  # which lets go of what it reads, but does not close it
+        if self._file is not None:
+            self._file.close()
 
     def _check_first(self) -> int:
         """The sample rate in Hz. Raises AudioError."""
@@ -170,7 +173,10 @@ def read_audio(
     return np.concatenate(blocks), stream.sample_rate
 
 
-def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
+def _open(
+    path: str | Path,
+) -> tuple[av.container.InputContainer, BinaryIO | None, StatedLength]:
+    """What reads a file, what is to be closed after it, and what the file says of its length."""
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
     if name == str(path) and is_folder(path):
         raise AudioError(f"{path} is a folder: give an audio file")
@@ -198,7 +204,7 @@ def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
     if not container.streams.audio:
         container.close()
         raise AudioError(f"{name} has no sound in it: give an audio file")
-    return container, stated
+    return container, file if name == str(path) else None, stated
 
 
 def _standard_input() -> BinaryIO:
