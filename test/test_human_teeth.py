@@ -168,6 +168,8 @@ def test_it_is_darker_between_lower_teeth():
     light = light_between_lower(np.stack([meet, -meet, meet + 0.27, np.full(4, 9)]))
     assert light.dtype == np.float32 and (light[0] == light[1]).all()
     assert light[0].max() < 0.92 and light[2:].min() > 0.95
+    far = light_between_lower(np.array([4, 1e9, np.inf, -np.inf, np.nan], np.float32))
+    assert (far == far[0]).all()
 
 
 def test_lines_between_lower_teeth_lie_on_them_alone():

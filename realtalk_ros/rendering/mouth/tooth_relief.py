@@ -71,8 +71,9 @@ def tooth_relief(seen: np.ndarray, places: np.ndarray) -> np.ndarray:
 def light_between_lower(across: np.ndarray) -> np.ndarray:
     """The light on lower teeth, float32, as far from the middle as `across`, cm."""
     table = _lower_table()
-    index = (np.abs(across) * STEPS).astype(np.int32)
-    return np.asarray(table[np.minimum(index, len(table) - 1)])
+    # Of a face of few pixels what lies beside it may be too far away for whole numbers, or NaN.
+    index = np.fmin(np.abs(across) * STEPS, len(table) - 1)
+    return np.asarray(table[index.astype(np.int32)])
 
 
 @lru_cache(maxsize=1)
