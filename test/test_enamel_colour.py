@@ -88,13 +88,17 @@ def test_lips_that_part_by_a_line_are_not_taken_for_teeth():
 
 
 @pytest.mark.parametrize(
-    "smile, level, believed",
-    [(0.0, 0.55, False), (0.3, 0.55, True), (0.0, 0.05, True), (0.0, 1.1, True)],
-)
-def test_teeth_in_the_shade_of_parted_lips_are_not_taken_for_dark_ones(smile, level, believed):
+    "rest, smile, level, believed",
+    [(0.0, 0.0, 0.55, False), (0.0, 0.3, 0.55, True), (0.3, 0.0, 0.55, True),
+     (0.0, 0.0, 0.05, True), (0.0, 0.0, 1.1, True)],
+)  # fmt: skip
+def test_teeth_in_the_shade_of_parted_lips_are_not_taken_for_dark_ones(
+    rest, smile, level, believed
+):
     expected, avatar = np.array([0.9, 1.0, 1.1], np.float32), Avatar.load("default")
     weights = arkit.weights(jawOpen=0.2, mouthSmile=smile)[None]
-    avatar = replace(avatar, reference_weights=weights, teeth=None)
+    resting = arkit.weights(mouthSmile=rest)
+    avatar = replace(avatar, reference_weights=weights, resting_weights=resting, teeth=None)
     read = np.full((1, 8), 0.9 * level)
     read[0, 3:] = 0, 0, 0, 0.9, 0
     colours, enamel = mouth_colours(avatar, read, expected, None)

@@ -166,10 +166,12 @@ def without_false_flesh(colours: np.ndarray) -> np.ndarray:
 
 
 def smiles(avatar: Avatar) -> np.ndarray:
-    """(K,): how far an avatar's references smile; 1 where that is not known."""
+    """(K,): how far an avatar's references smile; 1 where that is not known. A photograph's smile
+    is the avatar's at rest."""
     if avatar.reference_weights is None:
         return np.ones(len(reference_images(avatar)))
-    return np.asarray(avatar.reference_weights[:, SMILE].mean(1))
+    weights = avatar.reference_weights + avatar.resting_weights
+    return np.asarray(weights[:, SMILE].mean(1))
 
 
 def without_shaded_enamel(
