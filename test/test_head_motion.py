@@ -59,6 +59,10 @@ def test_the_head_of_one_seed_moves_always_alike_and_of_another_otherwise():
     one, again, other = (motion(face_of(seed), 12)[1] for seed in (5, 5, 6))
     assert (one == again).all()
     assert (np.abs(one - other).max(0) > 0.01).all()
+    # Nor are their fast shifts alike, on different slow ways.
+    speeds = [np.diff(turn, axis=0) for turn in (one, other)]
+    alike = [np.corrcoef(*both)[0, 1] for both in zip(*(speed.T for speed in speeds), strict=True)]
+    assert max(alike) < 0.6
 
 
 def test_a_speakers_eyes_stay_where_they_look_while_the_head_moves():

@@ -163,6 +163,17 @@ def test_lower_teeth_are_told_apart_wherever_the_jaw_is(rotation, jaw):
     assert off[np.abs(places[:, 0]) < 1.3].max() < 0.17 and off.mean() < 0.08
 
 
+def test_lower_teeth_lie_where_the_jaw_of_a_face_at_rest_has_them():
+    resting, asked = arkit.weights(jawLeft=0.5), arkit.weights(jawOpen=0.3)
+    shape = landmarks.load().points(resting, NOBODY)
+    x, y, side = landmarks.face_square(shape[:, :2])
+    points = ((shape[:, :2] - (x, y)) / (side, -side) + 0.5)[None].astype(np.float32)
+    at_rest = Geometry(NOBODY, points, resting_weights=resting).lower_teeth(asked, 0)
+    shown = Geometry(NOBODY, points, template_weights=resting[None])
+    np.testing.assert_allclose(at_rest, shown.lower_teeth(asked + resting, 0), atol=1e-6)
+    assert np.abs(at_rest - shown.lower_teeth(asked, 0)).max() > 0.1
+
+
 def test_it_is_darker_between_lower_teeth():
     meet = np.array(LOWER_MEET[:4])
     light = light_between_lower(np.stack([meet, -meet, meet + 0.27, np.full(4, 9)]))
