@@ -44,7 +44,7 @@ class Temperament:
     )
     head_motion: float = _number(1.0, 0.0, 2.0, "How far the head moves, a factor")
     head_tempo: float = _number(
-        1.0, 0.2, 3.0, "How fast the head's slow motion is that does not follow the words, a factor"
+        1.0, 0.2, 3.0, "How fast the head's motion is that does not follow the words, a factor"
     )
     mouth_motion: float = _number(
         1.0, 0.5, 2.0, "How far the mouth moves in speech, a factor; shut lips stay shut"

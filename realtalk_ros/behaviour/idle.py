@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Idle motion: blinks, glances, breath, slow head motion, and which template is shown.
+"""Idle motion: blinks, glances, breath, head motion, and which template is shown.
 
 Everything is a pure function of time and seed. So any frame can be computed alone, a clock that
 jumps does no harm, and one seed always gives the same motion. Time is divided into windows; what
