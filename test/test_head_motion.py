@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.temperament import USUAL
-from realtalk_ros.behaviour.face import MAX_OWN_ANGLE, Face
+from realtalk_ros.behaviour.face import MAX_TURN, Face
+from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
+from realtalk_ros.rendering.head.moving_person import MAX_ANGLE
 
 FPS = 25
 REST = np.zeros(52, np.float32)
@@ -90,10 +92,24 @@ def test_the_largest_gains_turn_the_head_no_farther_than_it_can_be_drawn():
     face = face_of(head_motion=2.0, head_tempo=3.0)
     face.head_gain = 2.0
     shown, turn = motion(face, 60)
-    assert 0.8 * MAX_OWN_ANGLE < np.abs(turn).max() < MAX_OWN_ANGLE
+    assert 0.8 * MAX_TURN < np.abs(turn).max() < MAX_TURN
     assert np.isfinite(shown).all() and shown.max() <= 1
     still = np.abs(np.diff(turn[:, 0])) < 1e-6
     assert not (still[1:] & still[:-1]).any()
+
+
+def test_a_speaker_who_looks_far_aside_moves_the_head_no_farther_and_keeps_looking():
+    face, point = face_of(head_motion=2.0), (1.0, 0.45, 0.4)
+    poses = []
+    for k in range(40 * FPS):
+        face.gaze.look_at(point, 100 + k / FPS)
+        poses.append(face.pose(100 + k / FPS, REST, None, 1.0))
+    shown, turn = (np.array(values[2 * FPS :]) for values in zip(*poses, strict=True))
+    assert np.ptp(turn[:, :2], axis=0).min() > 0.08
+    assert 0.15 < np.abs(turn).max() < MAX_TURN < MAX_ANGLE
+    for side in ("Left", "Right"):
+        seen = np.array([gaze_angles(weights, side) for weights in shown]) + turn[:, :2]
+        assert np.abs(seen - direction_angles(point)).max() < 2e-3
 
 
 def test_who_sends_a_pose_gets_it():

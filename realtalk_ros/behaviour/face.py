@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.behaviour.gaze import Gaze
+from realtalk_ros.behaviour.gaze import MAX_HEAD_ANGLE, Gaze
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.easing import Spring, approached, smoothstep
 from realtalk_ros.face_model import arkit
@@ -34,9 +34,10 @@ CHEEK_TIME = 0.12  # of the cheeks, which are heavier than lips: they follow syl
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
-# rad: what the head moves of itself comes to rest below the second, however far the gains and the
-# temperament scale it; up to the first it is as they say.
-FREE_ANGLE, MAX_OWN_ANGLE = 0.12, 0.17
+# rad: the head, as it moves of itself and turns to a point, comes to rest below the second, however
+# far the gains and the temperament scale what it does of itself; up to the first, which is the
+# farthest that it turns to a point, it is as they say.
+FREE_ANGLE, MAX_TURN = MAX_HEAD_ANGLE, 0.17
 # How far the head moves as a speaker's, from which on the eyes turn back by as much, and by all of
 # it. At rest they do not, as networks would run for each frame; the head moves little then.
 STEADY_EYES = 0.2, 0.5
@@ -164,7 +165,7 @@ class Face:
         attention = max(self.gaze.attention, posture)
         shown = self._spoken_weights(weights) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
-        own = self._own_motion(time, posture)
+        own = self._own_motion(time, posture, head)
         steady = smoothstep(self._speaking, *STEADY_EYES)
         shown += self.idle.weights(time, glances, (steady * own[0], steady * own[1]))
         shown += self._listening_weights()
@@ -174,9 +175,9 @@ class Face:
         moved += self._nod.value * nods
         return self._from_rest(shown), head + own + moved * np.float32(self.head_gain)
 
-    def _own_motion(self, time: float, posture: float) -> np.ndarray:
+    def _own_motion(self, time: float, posture: float, head: np.ndarray) -> np.ndarray:
         """Rotation (3,) rad by which the head moves of itself, idle and in speech. `posture`: how
-        far it listens."""
+        far it listens; `head` (3,) rad: how far it turns to a point."""
         calm = max(self.gaze.head_attention, posture)
         idle = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * calm)
         own = self.idle.rotation(time) * np.float32(idle)
@@ -184,12 +185,14 @@ class Face:
             spoken = np.float32(self._speaking * self.expression_gain)
             own += self.idle.spoken_rotation(time) * spoken
         own *= np.float32(self.head_gain)
-        angles = np.abs(own)
+        turned = np.clip(head, -FREE_ANGLE, FREE_ANGLE)
+        whole = turned + own
+        angles = np.abs(whole)
         if angles.max() <= FREE_ANGLE:
             return own
-        room = np.float32(MAX_OWN_ANGLE - FREE_ANGLE)
+        room = np.float32(MAX_TURN - FREE_ANGLE)
         eased = FREE_ANGLE + room * np.tanh((angles - FREE_ANGLE) / room)
-        return np.where(angles <= FREE_ANGLE, own, np.sign(own) * eased)
+        return np.where(angles <= FREE_ANGLE, own, np.sign(whole) * eased - turned)
 
     def _from_rest(self, shown: np.ndarray) -> np.ndarray:
         """What is shown, (52,), as it is added to the resting weights of the avatar."""
