@@ -21,6 +21,7 @@ from realtalk_ros.rendering.geometry import Geometry  # noqa: E402
 from realtalk_ros.rendering.mouth import mouth_tables  # noqa: E402
 from realtalk_ros.rendering.mouth.oral_cavity import OralCavity  # noqa: E402
 from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief  # noqa: E402
+from realtalk_ros.rendering.own_teeth import above_edge  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     face_prior,
     photo_pairs,
@@ -199,11 +200,13 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people, speaks):
             batch.mouth_interior[[k]],
             torch.from_numpy(enamel)[None],
         )
-        cavity = OralCavity(tables, relief[None])
+        above = above_edge(geometry, 0)[mouth_crop()]
+        cavity = OralCavity(tables, relief[None], above_edge=above[None])
         before = drawn.copy()
         opening = geometry.mouth_opening(sample.target_landmarks[k].numpy(), 0)
         in_shadow |= bool(opening.light_on_teeth()[1] < 0.9)
-        cavity.apply(cavity.light_in(interior, 0, opening), drawn)
+        lower = geometry.lower_teeth(sample.weights[k].numpy(), 0)
+        cavity.apply(cavity.light_in(interior, 0, opening, lower), drawn)
         there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255
         off = np.abs(there.clip(0, 255) - drawn).max(-1)
         # The run time's Gaussian knows no pixel beyond the opening's box.

@@ -70,7 +70,8 @@ def predict_face(
         openings = [
             geometry.mouth_opening(points, row) for points, row in zip(moved, rows, strict=True)
         ]
-        light = run_time_light(interior, geometry.mouth, len(set(rows)), openings)
+        lower = [geometry.lower_teeth(w, row) for w, row in zip(wanted, rows, strict=True)]
+        light = run_time_light(interior, geometry, len(set(rows)), openings, lower)
     return FacePrior(np.float32(at_rest + offset), np.float32(moved), interior, eye_grid, light)
 
 

@@ -3,7 +3,7 @@
 (rendering/mouth/oral_cavity.py), as a function that lets gradients through: what the renderer
 learns from people is judged in it (real_people.py).
 
-What depends on the template, the map and the lips alone is an image of factors (`run_time_light`),
+What depends on the template, the map, lips and jaw alone is an image of factors (`run_time_light`),
 which the run time's own code makes. The rest follows what is drawn (`lit`): enamel that is too
 green, flesh that is made redder and evened. By how much the run time makes a face's enamel lighter
 it measures in a smile of the same generator (`whiter`); here that is measured in what the installed
@@ -22,34 +22,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.mouth import mouth_tables, oral_cavity
 from realtalk_ros.rendering.mouth.lip_shadow import MouthOpening
-from realtalk_ros.rendering.mouth.mouth import Mouth
 from realtalk_ros.rendering.mouth.mouth_tables import GreenestHue, MouthTables
 from realtalk_ros.rendering.mouth.oral_cavity import OralCavity
 from realtalk_ros.rendering.mouth.tooth_relief import tooth_relief
+from realtalk_ros.rendering.own_teeth import above_edge
 
 NONE = 1, 1, 1, 0  # no light
 
 
 def run_time_light(
-    mouth_interior: np.ndarray, mouth: Mouth, templates: int, openings: Sequence[MouthOpening]
+    mouth_interior: np.ndarray,
+    geometry: Geometry,
+    templates: int,
+    openings: Sequence[MouthOpening],
+    lower_teeth: Sequence[np.ndarray],
 ) -> np.ndarray:
     """(K, M, M, 4) float32: by what the run time multiplies the picture in the mouth crop, if flesh
     and enamel were drawn as they are to be, and how far it is evened, by the maps of the mouth's
-    interior (K, S, S, 3) uint8, and how far K mouths are open. `mouth` has as many `templates`:
-    one, or K."""
+    interior (K, S, S, 3) uint8, how far K mouths are open, and where their lower teeth are, as of
+    `Geometry.lower_teeth`. `geometry` has as many `templates`: one, or K."""
     rows, columns = mouth_crop(mouth_interior.shape[1])
+    mouth = geometry.mouth
     across = np.stack([mouth.across_teeth(t) for t in range(templates)])
     relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in range(templates)])
     flesh = mouth_tables.flesh_light(np.ones(3))
     enamel = mouth_tables.enamel_light(across)
     tables = MouthTables(flesh, enamel, mouth_tables.between_roots(across))
-    cavity = OralCavity(tables, relief)
+    above = np.stack([above_edge(geometry, t)[rows, columns] for t in range(templates)])
+    cavity = OralCavity(tables, relief, above_edge=above)
     mouths = mouth_interior[:, rows, columns]
     lights = np.tile(np.float32(NONE), (*mouths.shape[:3], 1))
-    for k, (interior, opening, light) in enumerate(zip(mouths, openings, lights, strict=True)):
-        if (found := cavity.light_in(interior, k % templates, opening)) is not None:
+    for k, (interior, light) in enumerate(zip(mouths, lights, strict=True)):
+        found = cavity.light_in(interior, k % templates, openings[k], lower_teeth[k])
+        if found is not None:
             light[found.box] = np.dstack([found.factors, found.even])
     return lights
 
