@@ -58,8 +58,8 @@ class Person:
     def least(self, part: str) -> float:
         """What counts as a movement of the part: the robot's lids are black on black, and the
         drawing's eyes are wide open at rest."""
-        hardly = part == "lids" and self.renderer.avatar.name in ("android", "pia")
-        return MIN_MOVEMENT / 2 if hardly else MIN_MOVEMENT
+        hardly = {"android": 4, "pia": 2} if part == "lids" else {}
+        return MIN_MOVEMENT / hardly.get(self.renderer.avatar.name, 1)
 
     def smiles(self) -> bool:
         """Whether it smiles broadly at rest."""
