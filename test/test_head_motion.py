@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.temperament import USUAL
-from realtalk_ros.behaviour.face import MAX_TURN, Face
+from realtalk_ros.behaviour.face import EYE_STEP, MAX_TURN, Face
 from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
@@ -73,7 +73,9 @@ def test_a_speakers_eyes_stay_where_they_look_while_the_head_moves():
     assert np.ptp(turn[:, :2], axis=0).min() > 0.05
     for side in ("Left", "Right"):
         seen = np.array([gaze_angles(weights, side) for weights in shown]) + turn[:, :2]
-        np.testing.assert_allclose(seen[FPS:], 0, atol=1e-4)
+        np.testing.assert_allclose(seen[FPS:], 0, atol=0.51 * EYE_STEP)
+    # They turn by steps, as eyes that move are drawn anew.
+    assert np.diff(shown[FPS:], axis=0).any(1).mean() < 0.3
     # And at rest they do not move, so that no network runs.
     assert not motion(face, 10, speech=0.0, start=120)[0][3 * FPS :].any()
 
@@ -109,7 +111,7 @@ def test_a_speaker_who_looks_far_aside_moves_the_head_no_farther_and_keeps_looki
     assert 0.15 < np.abs(turn).max() < MAX_TURN < MAX_ANGLE
     for side in ("Left", "Right"):
         seen = np.array([gaze_angles(weights, side) for weights in shown]) + turn[:, :2]
-        assert np.abs(seen - direction_angles(point)).max() < 2e-3
+        assert np.abs(seen - direction_angles(point)).max() < 2e-3 + EYE_STEP / 2
 
 
 def test_who_sends_a_pose_gets_it():

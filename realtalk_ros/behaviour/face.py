@@ -40,7 +40,9 @@ MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
 FREE_ANGLE, MAX_TURN = MAX_HEAD_ANGLE, 0.17
 # How far the head moves as a speaker's, from which on the eyes turn back by as much, and by all of
 # it. At rest they do not, as networks would run for each frame; the head moves little then.
-STEADY_EYES = 0.2, 0.5
+# rad: they turn by whole steps, as by small saccades. Eyes that move are drawn anew, which takes a
+# tenth of a frame's time.
+STEADY_EYES, EYE_STEP = (0.2, 0.5), 0.03
 # Weights that part the lips or hold them: during speech all of them belong to speech, or the lips
 # would not close. Of the other weights of the mouth (smile, frown) an emotion keeps half.
 _LIPS = arkit.indices(
@@ -167,7 +169,8 @@ class Face:
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
         own = self._own_motion(time, posture, head)
         steady = smoothstep(self._speaking, *STEADY_EYES)
-        shown += self.idle.weights(time, glances, (steady * own[0], steady * own[1]))
+        pitch, yaw = (EYE_STEP * round(float(steady * a) / EYE_STEP) for a in own[:2])
+        shown += self.idle.weights(time, glances, (pitch, yaw))
         shown += self._listening_weights()
         moved = np.array([LISTENING_PITCH, 0, temperament.listening_tilt], np.float32)
         moved *= np.float32(posture)

@@ -17,9 +17,18 @@ RIGID, FADE = 1.1, 0.8
 # How far a lid that closes came down, between which it is painted more and more (eyelids.py): where
 # the lower lid narrows the eye, as in a smile, it keeps its own skin.
 PAINTED = 0.05, 0.3
-# Pixels by which a gaze or a lid that opens wider has moved, between which the whole eyeball
-# (eyeballs.py) takes the place of the template's pixels.
-TURNED = 0.05, 1.0
+# Pixels by which a lid that opens wider has moved, and a gaze, between which the whole eyeball
+# (eyeballs.py) takes the place of the template's pixels. A smaller glance shows hardly any more of
+# it, and would cost each frame of a head that moves as much as a tenth of its time.
+OPENED, TURNED = (0.05, 1.0), (1.0, 2.0)
+
+
+def whole_share(eye: MovedEye) -> float:
+    """How far the whole eyeball is shown, 0..1."""
+    if not eye.found:
+        return 0.0
+    opened, turned = smoothstep(eye.opened, *OPENED), smoothstep(eye.turned, *TURNED)
+    return float(max(opened, turned))
 
 
 class EyePixels:
@@ -49,7 +58,7 @@ class EyePixels:
                 max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),  # 16
                 k,  # 17
                 float(smoothstep(eye.lowered, *PAINTED)),  # 18
-                float(smoothstep(eye.opened_or_turned, *TURNED)) if eye.found else 0.0,  # 19
+                whole_share(eye),  # 19
             )
             for k, (eye, width, end) in enumerate(zip(eyes, widths, ends, strict=True))
         ]

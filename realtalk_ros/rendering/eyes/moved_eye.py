@@ -51,11 +51,15 @@ class MovedEye(NamedTuple):
     found: bool  # as of ProjectedEyes
 
     @property
-    def opened_or_turned(self) -> float:
-        """Pixels by which the iris moved, or a lid is more open than in the template."""
+    def turned(self) -> float:
+        """Pixels by which the iris moved."""
+        return math.hypot(*self.movement)
+
+    @property
+    def opened(self) -> float:
+        """Pixels by which a lid is more open than in the template; negative: less."""
         upper, lower, template_upper, template_lower, _ = self.curves[:, MIDDLE]
-        opened = max(float((upper - template_upper).max()), float((template_lower - lower).max()))
-        return max(opened, math.hypot(*self.movement))
+        return max(float((upper - template_upper).max()), float((template_lower - lower).max()))
 
     @classmethod
     def of(
