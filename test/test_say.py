@@ -318,22 +318,24 @@ def test_goals_are_answered_when_the_process_ends():
         stop(process)
 
 
+def result_of(client, action, text):
+    """Sends a goal, and waits for its status and result."""
+    goal = action.send_goal_async(Say.Goal(text=text))
+    client.wait(goal.done, 10, "answer to the goal")
+    result = goal.result().get_result_async()
+    client.wait(result.done, 20, "result")
+    return result.result().status, result.result().result
+
+
 def test_a_text_that_nobody_hears_is_reported_and_the_next_one_is_said():
     """No face runs at first."""
     process, client = start("say_node", DOMAIN + 1), Client(DOMAIN + 1, images=False)
     action = ActionClient(client.node, Say, "say")
 
-    def result_of(text):
-        goal = action.send_goal_async(Say.Goal(text=text))
-        client.wait(goal.done, 10, "answer to the goal")
-        result = goal.result().get_result_async()
-        client.wait(result.done, 20, "result")
-        return result.result().status, result.result().result
-
     try:
         client.wait_ready("say_node")
         client.wait(action.server_is_ready, 10, "the action")
-        status, result = result_of("Hello.")
+        status, result = result_of(client, action, "Hello.")
         assert status == ABORTED and not result.completed and not result.spoken
         assert "nobody listens on /realtalk/audio" in result.message
         del client.diagnostics["say_node"]
@@ -341,7 +343,7 @@ def test_a_text_that_nobody_hears_is_reported_and_the_next_one_is_said():
         level, message, _ = client.diagnostics["say_node"]
         assert level == 1 and "nobody listens on /realtalk/audio" in message
         client.node.create_subscription(AudioChunk, "audio", lambda _: None, 500)
-        status, result = result_of("Hello.")
+        status, result = result_of(client, action, "Hello.")
         assert status == SUCCEEDED and result.completed
     finally:
         client.close()
@@ -354,20 +356,13 @@ def test_a_text_is_not_completed_whose_face_was_killed():
     client = Client(DOMAIN + 1, images=False)
     action = ActionClient(client.node, Say, "say")
 
-    def result_of(text):
-        goal = action.send_goal_async(Say.Goal(text=text))
-        client.wait(goal.done, 10, "answer to the goal")
-        result = goal.result().get_result_async()
-        client.wait(result.done, 20, "result")
-        return result.result().status, result.result().result
-
     try:
         client.wait_ready("say_node", "expression_node")
         client.wait(action.server_is_ready, 10, "the action")
-        status, result = result_of("This is heard.")
+        status, result = result_of(client, action, "This is heard.")
         assert status == SUCCEEDED and result.completed, result
         processes[1].kill()
-        status, result = result_of("This is not heard by anybody.")
+        status, result = result_of(client, action, "This is not heard by anybody.")
         assert status == ABORTED and not result.completed
         assert "has expression_node ended?" in result.message
     finally:

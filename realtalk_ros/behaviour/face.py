@@ -39,8 +39,8 @@ MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
 # farthest that it turns to a point, it is as they say.
 FREE_ANGLE, MAX_TURN = MAX_HEAD_ANGLE, 0.17
 # How far the head moves as a speaker's, from which on the eyes turn back by as much, and by all of
-# it. At rest they do not, as networks would run for each frame; the head moves little then.
-# rad: they turn by whole steps, as by small saccades. Eyes that move are drawn anew, which takes a
+# it. At rest they do not, as networks would run for each frame; the head moves little then. And the
+# steps by which they turn, rad, as by small saccades: eyes that move are drawn anew, which takes a
 # tenth of a frame's time.
 STEADY_EYES, EYE_STEP = (0.2, 0.5), 0.03
 # Weights that part the lips or hold them: during speech all of them belong to speech, or the lips
